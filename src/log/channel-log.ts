@@ -5,7 +5,10 @@ import type { Position } from '../protocol/position.ts'
 export interface AppendOptions {
   /** Who writes: `client:<principal>` for frames of a client, `turn:<turn id>` for what a turn says. */
   readonly producer: string
-  /** The producer's number or id of this entry. A pair (producer, sequence) is written once, as long as the channel lives. */
+  /**
+   * The producer's number or id of this entry. A pair (producer, sequence) is written once, as long as the channel lives.
+   * A producer's numbers rise: one that is not above its last is a repeat, and costs no memory of its own.
+   */
   readonly sequence: number | string
   /** The token of the writer's lease. An append with a lower one than the channel has seen throws `fenced`. */
   readonly fence?: number
@@ -42,17 +45,23 @@ export type ReadResult =
   | { readonly honoured: true; readonly head: Head; readonly records: readonly LogRecord[] }
   | { readonly honoured: false; readonly head: Head }
 
-/** How much one read may return. At least one record is returned where there is one. */
+/**
+ * How much one read may return. At least one record is returned where there is one, and a page goes on past its limit
+ * rather than end inside a folded turn, from where the next read would not be honoured.
+ */
 export interface ReadLimit {
   readonly records: number
   /** The sum of the records' `text` lengths. */
   readonly bytes: number
 }
 
-/** Gets what is appended to a channel, in order, after it is safe and before the append's promise settles. */
+/** Gets what is appended to a channel, in order, after it is safe and before the append's promise settles. Must not throw. */
 export interface Follower {
   record(record: LogRecord): void
-  /** The channel's log is another incarnation now (rolled back, lost, expired); `record` goes on with its entries. */
+  /**
+   * The channel's log is another incarnation now (rolled back, lost, expired), or its last entries may have been missed:
+   * `head` is what there is. `record` goes on with what comes after it.
+   */
   reset(head: Head): void
 }
 
@@ -92,7 +101,10 @@ export interface ChannelLog {
    * Answers how many turns were folded.
    */
   fold(endedBefore: number): Promise<number>
-  /** Forgets channels whose last append was before `appendedBefore` (ms since 1970), except those in `keep`. Answers their keys; their followers are reset. */
+  /**
+   * Forgets channels whose last append was before `appendedBefore` (ms since 1970), except those in `keep` and those with
+   * a turn that has no terminal entry. Answers their keys; their followers are reset.
+   */
   expire(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]>
   /** Resolves where an append would work now, else rejects with the reason. */
   check(): Promise<void>
