@@ -1,0 +1,111 @@
+import './style.css'
+import type { Clock } from '../../actor/clock.ts'
+import { openBrowserSocket } from './browser-socket.ts'
+import { channelOfHash, hashOfChannel, randomName } from './channel-name.ts'
+import { type Chat, type ChatView, createChat } from './chat.ts'
+import { draftsOf, keepDrafts } from './kept-drafts.ts'
+import { forgetChat, recentChats, rememberChat, titleOf } from './recent-chats.ts'
+import { copyText } from './view/copy.ts'
+import { createPage } from './view/page.ts'
+
+const clock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (callback, delayMs) => ({ id: window.setTimeout(callback, delayMs) }),
+  clearTimeout(timer) {
+    if ('id' in timer && typeof timer.id === 'number') window.clearTimeout(timer.id)
+  },
+}
+
+let channel = ''
+let chat: Chat | undefined
+let title: string | undefined
+
+const root = document.querySelector<HTMLElement>('#page')
+if (root === null) throw new Error('the page has no #page')
+
+const page = createPage(
+  root,
+  {
+    send: (content) => chat?.send(content) ?? 0,
+    stop: (turnId) => chat?.stop(turnId),
+    regenerate: () => chat?.regenerate(),
+    retry: (id) => chat?.retry(id),
+    discard: (id) => chat?.discard(id),
+    reconnect: () => chat?.reconnect(),
+    newChat: () => go(randomName()),
+    async copyLink() {
+      const copied = await copyText(location.href)
+      page.toast(copied ? 'Link copied' : 'The link could not be copied. It stands in the address bar.')
+    },
+    forget(name) {
+      forgetChat(localStorage, name)
+      showChats()
+    },
+  },
+  clock.now,
+)
+
+function go(name: string): void {
+  location.hash = hashOfChannel(name)
+}
+
+function enter(): void {
+  const named = channelOfHash(location.hash)
+  const name = named ?? randomName()
+  // The name goes into the address, so that a reload and a copied link lead back here.
+  if (named === undefined) history.replaceState(null, '', hashOfChannel(name))
+  if (name === channel) return
+  chat?.close()
+  channel = name
+  title = undefined
+  page.enter(name)
+  showChats()
+  const heldBack = draftsOf(sessionStorage, name)
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws'
+  const mine = createChat({
+    url: `${scheme}://${location.host}/ai-chat/${name}`,
+    openSocket: openBrowserSocket,
+    random: Math.random,
+    newId: randomName,
+    clock,
+    heldBack,
+    onChange(view) {
+      if (channel === name) changed(view)
+    },
+    onNotice: page.toast,
+  })
+  chat = mine
+  changed(mine.view())
+}
+
+function changed(view: ChatView): void {
+  keepDrafts(sessionStorage, channel, view.outbox)
+  const first = firstWords(view)
+  if (first !== undefined && title === undefined) {
+    rememberChat(localStorage, channel, first, Date.now())
+    title = first
+    showChats()
+  }
+  page.show(view)
+}
+
+function firstWords(view: ChatView): string | undefined {
+  const question = view.conversation.items.find((item) => item.kind === 'turn' && item.question !== undefined)
+  return question?.kind === 'turn' ? question.question : undefined
+}
+
+function showChats(): void {
+  const chats = recentChats(localStorage)
+  const known = chats.find((each) => each.channel === channel)?.title
+  page.showChats(chats, known ?? (title === undefined ? 'New chat' : titleOf(title)))
+}
+
+window.addEventListener('hashchange', enter)
+window.addEventListener('online', () => chat?.wake())
+window.addEventListener('offline', () => chat?.offline())
+window.addEventListener('storage', showChats)
+// A device that wakes up has lost its connection more often than not, and its timers slept with it.
+document.addEventListener('visibilitychange', () => {
+  if (document.visibilityState === 'visible') chat?.wake()
+})
+enter()

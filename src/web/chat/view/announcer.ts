@@ -1,0 +1,42 @@
+import type { ChatView } from '../chat.ts'
+import type { TurnItem } from '../conversation.ts'
+import { el } from './dom.ts'
+import { outcomeSentence } from './turn-view.ts'
+
+/** Tells a screen reader what happened: an answer once it is whole, a connection once it is lost or back. */
+export interface Announcer {
+  readonly element: HTMLElement
+  update(view: ChatView): void
+}
+
+/** Reading every token aloud would be noise, so that the thread itself is silent and this speaks for it. */
+export function createAnnouncer(): Announcer {
+  const element = el('div', { class: 'off-screen', role: 'status', 'aria-live': 'polite' })
+  let running: string | undefined
+  let link = 'open'
+
+  function ended(view: ChatView, turnId: string): TurnItem | undefined {
+    const item = view.conversation.items.find((each) => each.kind === 'turn' && each.answer?.turnId === turnId)
+    return item?.kind === 'turn' && item.answer?.outcome !== undefined ? item : undefined
+  }
+
+  return {
+    element,
+    update(view) {
+      const before = running === undefined ? undefined : ended(view, running)
+      if (before !== undefined) {
+        element.textContent = [before.answer?.text, outcomeSentence(before)].filter(Boolean).join(' ')
+        running = undefined
+      }
+      for (const item of view.conversation.items) {
+        if (item.kind !== 'turn' || item.answer === undefined || item.answer.outcome !== undefined) continue
+        if (running !== item.answer.turnId) element.textContent = 'The model is answering.'
+        running = item.answer.turnId
+      }
+      const at = view.link.at
+      if (at === 'closed' && link === 'open') element.textContent = 'The connection is lost.'
+      if (at === 'open' && link === 'closed') element.textContent = 'Connected again.'
+      if (at === 'open' || at === 'closed') link = at
+    },
+  }
+}
