@@ -42,7 +42,6 @@ export function createOpenAiModel(options: OpenAiModelOptions): ChatModel {
     signal.addEventListener('abort', abort, { once: true })
     const patience = createPatience(clock, options, abort)
     let begun = false
-    let ended = false
     let finish_reason: string | undefined
     let usage: Usage | null = null
 
@@ -51,9 +50,8 @@ export function createOpenAiModel(options: OpenAiModelOptions): ChatModel {
         { model, messages: request.messages.map(toMessage), stream: true, stream_options: { include_usage: true } },
         { signal: call.signal },
       )
-      // The SDK holds on to its signals by weak references only; the socket of a stopped turn must close in any case.
-      call.signal.addEventListener('abort', () => response.controller.abort(), { once: true })
       const chunks: AsyncIterable<unknown> = response
+      // Leaving this loop before the stream's end closes the socket.
       for await (const sent of chunks) {
         begun = true
         const chunk = readChunk(sent)
@@ -68,14 +66,12 @@ export function createOpenAiModel(options: OpenAiModelOptions): ChatModel {
         if (chunk.text !== '') yield { type: 'text', content: chunk.text }
         patience.resume()
       }
-      ended = true
     } catch (error) {
       // Once the model has said that it finished, the answer is whole, whatever happens to the rest of the stream.
       if (!call.signal.aborted && finish_reason === undefined) throw failureOf(error, begun)
     } finally {
       patience.end()
       signal.removeEventListener('abort', abort)
-      if (!ended) call.abort()
     }
 
     if (signal.aborted) return

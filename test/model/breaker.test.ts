@@ -128,6 +128,24 @@ describe('the circuit breaker', () => {
     expect(states).toEqual(['closed'])
   })
 
+  test('our own abort is none, also where a model calls it a failure', async () => {
+    const abort = new AbortController()
+    let asked = 0
+    const loud: ChatModel = {
+      description: 'loud',
+      // biome-ignore lint/correctness/useYield: it fails before it says anything
+      async *stream() {
+        asked++
+        abort.abort()
+        throw new ModelError('model_cut', 'aborted', { retryable: true })
+      },
+    }
+    model = withBreaker(loud, { clock, failures: 1, coolOffMs: COOL_OFF_MS, onError: rethrow })
+    await ask(abort.signal)
+    await ask()
+    expect(asked).toBe(2)
+  })
+
   test('a consumer that leaves at the finish has had a success', async () => {
     await failTimes(2)
     for await (const event of model.stream(requestOf('x'), idleSignal())) if (event.type === 'finish') break
@@ -162,6 +180,9 @@ describe('the circuit breaker', () => {
     clock.advance(COOL_OFF_MS + 100)
     await failTimes(1, status(429))
     expect(states.at(-1)).toBe('closed')
+    // And the count begins anew.
+    await failTimes(2)
+    await expectWorking()
   })
 
   test('while the probe is on its way, others fail at once; its first token lets them through', async () => {

@@ -230,16 +230,18 @@ describe('the openai model', () => {
     })
 
     test('one socket serves answer after answer, also when the end comes after [DONE]', async () => {
-      upstream.always(async (answer) => {
-        answer.say('x')
-        answer.raw('data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
-        await new Promise(setImmediate)
-        answer.end()
-      })
-      const model = modelAt(upstream, clock)
-      for (let i = 0; i < 10; i++) {
-        await collect(model.stream(requestOf('x'), idleSignal()))
-        await (await upstream.request(i)).over
+      const { clock: counted, timers } = countTimers(clock)
+      const model = modelAt(upstream, counted)
+      for (let i = 0; i < 5; i++) {
+        const held = upstream.hold()
+        const collected = collect(model.stream(requestOf('x'), idleSignal()))
+        const { over } = await held.requested
+        held.raw('data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
+        expect((await collected).error).toBeUndefined()
+        expect(timers()).toBe(1)
+        held.end()
+        expect(await over).toBe('answered')
+        await vi.waitFor(() => expect(timers()).toBe(0), { interval: 1 })
         await new Promise(setImmediate)
       }
       expect(upstream.connections().ever).toBe(1)
@@ -413,6 +415,23 @@ describe('the openai model', () => {
       expect(shapeOf(error)).toEqual(expected)
       expect(text).toBe('one two ')
     })
+  })
+
+  test.each<[string, Script]>([
+    ['a consumer that breaks off', stall({ after: 1 })],
+    ['a chunk of the wrong shape', (answer) => answer.chunk(3)],
+    ['an error object', (answer) => answer.chunk({ error: {} })],
+    ['bad JSON', (answer) => answer.raw('data: {\n\n')],
+  ])('the socket is closed after %s, though the upstream would go on', async (_, script) => {
+    upstream.next(script)
+    const consume = async () => {
+      for await (const event of modelAt(upstream, clock).stream(requestOf('x'), idleSignal())) return event.type
+      return 'nothing'
+    }
+    const consumed = consume().catch((error: unknown) => error)
+    expect(await (await upstream.request(0)).over).toBe('aborted')
+    const outcome = await consumed
+    if (outcome !== 'text') expect(outcome).toMatchObject({ code: 'model_failed' })
   })
 
   describe('patience', () => {

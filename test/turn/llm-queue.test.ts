@@ -125,6 +125,24 @@ describe('the queue in front of the models', () => {
     expect(told).toEqual(['a1:1', 'a2:2', 'a3:3', 'b1:2', 'b2:4', 'c1:3', 'a4:7'])
   })
 
+  test('C12 a lane that comes earlier in the round is served earlier in each round', () => {
+    const { ask, told } = setUp({ concurrency: 1, limit: 99 })
+    for (const [key, name] of ['x', 'a1', 'b1', 'b2', 'a2'].map((name) => [name[0] ?? '', name]))
+      ask(key ?? '', name ?? '')
+    // Served: a1 b1, a2 b2.
+    expect(told.slice(-2)).toEqual(['b2:3', 'a2:3'])
+  })
+
+  test('C12 those behind one who gave up are told', () => {
+    const { ask, told, cancel, clock } = setUp({ concurrency: 1, limit: 99 })
+    for (const name of ['x', 'a', 'b', 'c']) ask(name, name)
+    clock.advance(2_000)
+    told.length = 0
+    cancel('b')
+    clock.advance(1_000)
+    expect(told).toEqual(['c:2'])
+  })
+
   test('C12 positions that change are told, at most once in the interval', () => {
     const { ask, told, release, clock } = setUp({ concurrency: 1, limit: 99 })
     for (const name of ['a', 'b', 'c', 'd', 'e']) ask(name, name)
