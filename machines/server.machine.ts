@@ -18,7 +18,7 @@ export const serverMachine = setup({
     /** Closes connections with 1001, then the log. */
     shutDown: () => {},
   },
-  delays: { drainDeadline: 0 },
+  delays: { drainDeadline: 0, interruptDeadline: 0 },
 }).createMachine({
   id: 'server',
   description: 'The server from its start to its stop.',
@@ -45,6 +45,7 @@ export const serverMachine = setup({
         interrupting: {
           description: 'Turns that outlived the deadline are ended as interrupted.',
           entry: 'interruptTurns',
+          after: { interruptDeadline: { target: '#server.stopped' } },
         },
       },
     },

@@ -54,18 +54,21 @@ export function createInterpretedHost<M extends AnyStateMachine, S, E extends Ac
   function createFor(of: S): Actor<E> {
     let inHand: ActorEvent | undefined
     const pending: E[] = []
-    const actor = createActor(provided, {
-      clock: {
-        setTimeout: (callback: () => void, delayMs: number) =>
-          clock.setTimeout(() => {
-            inHand = { type: 'after' }
-            within(of, callback)
-            inHand = undefined
-            takePending()
-          }, delayMs),
-        clearTimeout: (timer: Timer | undefined) => timer !== undefined && clock.clearTimeout(timer),
-      },
-    })
+    // Its initial state is computed here already, guards and delays included.
+    const actor = within(of, () =>
+      createActor(provided, {
+        clock: {
+          setTimeout: (callback: () => void, delayMs: number) =>
+            clock.setTimeout(() => {
+              inHand = { type: 'after' }
+              within(of, callback)
+              inHand = undefined
+              takePending()
+            }, delayMs),
+          clearTimeout: (timer: Timer | undefined) => timer !== undefined && clock.clearTimeout(timer),
+        },
+      }),
+    )
     actor.subscribe({
       next(snapshot) {
         options.onTransition?.(of, inHand as E, snapshot.value as StateValue)

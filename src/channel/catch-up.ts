@@ -1,0 +1,107 @@
+import type { LogRecord } from '../log/channel-log.ts'
+import { encodeEntry } from '../protocol/codec.ts'
+import { type Entry, isHidden } from '../protocol/entry.ts'
+import type { Channel } from './channel.ts'
+import { PAGE_LENGTH, withOffset } from './snapshot.ts'
+
+/** Somebody who reads a channel's log at his own pace, and where he is. */
+export interface Reader {
+  readonly epoch: string
+  readonly offset: number
+  /** A snapshot of which not everything has been sent. */
+  readonly snapshot: PendingSnapshot | undefined
+  /** Whether he is to get the snapshot first: he holds nothing, and did not ask to replay from the beginning. */
+  readonly isFresh: boolean
+  /** An older conversation that he asked for. */
+  readonly conversation_id: string | undefined
+  /** Sends a `welcome` with this epoch and offset 0: he holds nothing from now on, and is fresh. */
+  begin(epoch: string): void
+  keep(snapshot: PendingSnapshot): void
+  /** Sends a frame, after which he is at `offset` (undefined: where he was). Answers false when his socket is congested now. */
+  take(text: string, offset: number | undefined): boolean
+  /** Moves on over entries that nobody sees, or the end of a snapshot. */
+  moveTo(offset: number): void
+}
+
+/** What is left to be sent of a snapshot. */
+export interface PendingSnapshot {
+  readonly frames: Iterator<string>
+  readonly offset: number
+}
+
+/**
+ * Reads on from the reader's offset until it is the head (`caughtUp`), his socket is congested, or `isWanted` says that
+ * he is no longer waiting for it (`left`). When it answers `caughtUp` nothing has been awaited since the head was looked
+ * at, so he misses nothing by going live at once. Rejects with LogError.
+ */
+export async function catchUp(
+  channel: Channel,
+  reader: Reader,
+  isWanted: () => boolean,
+): Promise<'caughtUp' | 'congested' | 'left'> {
+  for (;;) {
+    if (reader.epoch !== channel.epoch) reader.begin(channel.epoch)
+    if (reader.snapshot !== undefined) {
+      if (!sendSnapshot(reader, reader.snapshot)) return 'congested'
+    } else if (reader.isFresh) {
+      const { frames, offset, epoch } = await channel.snapshot(reader.conversation_id)
+      if (!isWanted()) return 'left'
+      if (epoch !== reader.epoch) continue
+      reader.keep({ frames: withOffset(frames, offset), offset })
+    } else if (reader.offset >= channel.head) {
+      return 'caughtUp'
+    } else {
+      const page = await channel.read(reader)
+      if (!isWanted()) return 'left'
+      if (!page.honoured) reader.begin(channel.epoch)
+      else if (!sendRecords(reader, page.records)) return 'congested'
+    }
+  }
+}
+
+function sendSnapshot(reader: Reader, { frames, offset }: PendingSnapshot): boolean {
+  for (let frame = frames.next(); frame.done !== true; frame = frames.next()) {
+    if (!reader.take(frame.value, undefined)) return false
+  }
+  reader.moveTo(offset)
+  return true
+}
+
+function sendRecords(reader: Reader, records: readonly LogRecord[]): boolean {
+  for (let at = 0; at < records.length; ) {
+    const first = records[at] as LogRecord
+    let last = first
+    let text = first.text
+    at++
+    if (isHidden(first.entry)) {
+      reader.moveTo(first.offset)
+      continue
+    }
+    const joined = joinChunks(records, at - 1)
+    if (joined !== undefined) {
+      text = JSON.stringify(joined.entry)
+      last = records[joined.end - 1] as LogRecord
+      at = joined.end
+    }
+    if (!reader.take(encodeEntry(text, last.offset), last.offset)) return false
+  }
+  return true
+}
+
+/** Joins the chunks of one kind and turn that begin at an index, where there are several. SPEC.md G6. */
+function joinChunks(records: readonly LogRecord[], from: number): { entry: Entry; end: number } | undefined {
+  const first = records[from]?.entry
+  if (first?.type !== 'ai_stream_chunk' && first?.type !== 'ai_reasoning_chunk') return undefined
+  let { content } = first
+  let end = from + 1
+  for (let next = records[end]?.entry; next !== undefined; next = records[++end]?.entry) {
+    if (
+      next.type !== first.type ||
+      next.turn_id !== first.turn_id ||
+      content.length + next.content.length > PAGE_LENGTH
+    )
+      break
+    content += next.content
+  }
+  return end === from + 1 ? undefined : { entry: { ...first, content }, end }
+}

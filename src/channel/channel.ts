@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto'
+import type { Appended, ChannelLog, Follower, Head, LogRecord, ReadResult } from '../log/channel-log.ts'
+import type { ClientFrame } from '../protocol/client-frame.ts'
+import { encode, encodeEntry } from '../protocol/codec.ts'
+import { type Entry, isHidden } from '../protocol/entry.ts'
+import type { Position } from '../protocol/position.ts'
+import type { UnloggedFrame } from '../protocol/server-frame.ts'
+import type { TurnDisplay } from './chat-state.ts'
+
+/** Who a connection acts for, and who waits in line for the model. */
+export interface Principal {
+  /** Scope of the ids of writing frames. All anonymous users are one. */
+  readonly id: string
+}
+
+/** A channel's view of a connection. */
+export interface Member {
+  readonly client_id: string
+  readonly principal: Principal
+  /** Whose turns its turns are, for fairness: the principal, or the address of an anonymous one. */
+  readonly fairKey: string
+  /** A frame of the log, to a member that is live. */
+  deliver(offset: number, text: string): void
+  /** Something without offset; may be dropped. */
+  signal(text: string): void
+  /** The answer to something that this member asked; never dropped. */
+  answer(text: string): void
+  turnIs(display: TurnDisplay): void
+  /** The log is another incarnation: the member must read it anew. */
+  logIsReset(): void
+  /** The channel cannot go on for this member. */
+  fail(): void
+}
+
+/** A client frame that appends to the log. */
+export type WritingFrame = Extract<
+  ClientFrame,
+  { type: 'user_message' | 'regenerate' | 'conversation_start' | 'conversation_end' | 'message' }
+>
+
+/** The channel at one moment: frames without offset, whose last one gets `offset`; after it come the entries above `offset`. */
+export interface Snapshot {
+  readonly frames: Iterable<UnloggedFrame | Entry>
+  readonly epoch: string
+  readonly offset: number
+}
+
+/** How much is read from the log at once. */
+export const PAGE = { records: 512, bytes: 32 * 1024 }
+
+/**
+ * An ordered log with members. It follows its log and hands on what comes, so that what this process appends and what
+ * others append takes the same way. Subclasses fold the entries and decide what is appended.
+ */
+export abstract class Channel implements Follower {
+  /** `<route>/<name>`: the name of the log. */
+  readonly key: string
+  readonly name: string
+  epoch: string = newEpoch()
+  /** The offset of the last entry that was folded and delivered. */
+  head = 0
+  readonly members: Set<Member> = new Set()
+  /** Members at the head: they get entries as they come. The others read the log. */
+  readonly live: Set<Member> = new Set()
+  protected readonly log: ChannelLog
+  #unfollow: (() => void) | undefined
+  /** Records that came while the log was being read. */
+  #early: LogRecord[] | undefined
+  #loads = 0
+
+  constructor(log: ChannelLog, key: string) {
+    this.log = log
+    this.key = key
+    this.name = key.slice(key.indexOf('/') + 1)
+  }
+
+  /** Forgets what was folded. */
+  protected abstract clear(): void
+  /** Folds one entry. Told in order, each once, before it is delivered. */
+  protected abstract fold(record: LogRecord): void
+  /** An entry was folded and delivered; not called while loading. */
+  protected abstract after(record: LogRecord): void
+  /** The log has been read to its head. */
+  protected abstract loaded(): void
+  /** What a joiner gets who holds nothing. `conversation_id` asks for the history of an older conversation. Rejects with LogError. */
+  abstract snapshot(conversation_id: string | undefined): Promise<Snapshot>
+  /** Whether `?conversation_id=` may name this one. */
+  abstract hasConversation(conversation_id: string): boolean
+  abstract post(frame: WritingFrame, member: Member): void
+  /** Something is under way that must not be forgotten, members or not. */
+  abstract isBusy(): boolean
+
+  /** Follows the log and reads it to its head. `isNew`: nothing can be in it. Rejects with LogError. */
+  async load(isNew: boolean): Promise<void> {
+    const load = ++this.#loads
+    this.#unfollow ??= this.log.follow(this.key, this)
+    if (isNew) return this.loaded()
+    this.#early = []
+    this.live.clear()
+    this.clear()
+    this.head = 0
+    const head = await this.log.head(this.key)
+    if (load !== this.#loads) return
+    this.epoch = head.epoch ?? this.epoch
+    for (let more = head.offset > 0; more; ) {
+      const page = await this.log.read(this.key, { epoch: this.epoch, offset: this.head }, PAGE)
+      if (load !== this.#loads) return
+      if (!page.honoured) return this.load(false)
+      for (const record of page.records) this.#take(record)
+      more = page.records.length > 0
+    }
+    const early = this.#early
+    this.#early = undefined
+    for (const record of early) this.record(record)
+    this.loaded()
+  }
+
+  unload(): void {
+    this.#loads++
+    this.#unfollow?.()
+    this.#unfollow = undefined
+  }
+
+  record(record: LogRecord): void {
+    if (this.#early !== undefined) {
+      this.#early.push(record)
+      return
+    }
+    if (record.offset <= this.head) return
+    this.#take(record)
+    if (!isHidden(record.entry) && this.live.size > 0) {
+      const text = encodeEntry(record.text, record.offset)
+      for (const member of this.live) member.deliver(record.offset, text)
+    }
+    this.after(record)
+  }
+
+  reset(head: Head): void {
+    this.epoch = head.epoch ?? newEpoch()
+    this.load(false).then(
+      () => {
+        for (const member of this.members) member.logIsReset()
+      },
+      () => {
+        // The members' connections close with a fault, and come back to a channel that is read anew.
+        for (const member of this.members) member.fail()
+      },
+    )
+  }
+
+  #take(record: LogRecord): void {
+    this.fold(record)
+    this.head = record.offset
+  }
+
+  append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended> {
+    return this.log.append(this.key, entry, {
+      producer,
+      sequence,
+      ...(fence !== undefined && { fence }),
+      seenHead: this.head,
+      epoch: this.epoch,
+    })
+  }
+
+  /** Answers the frame that was stored under a client's id the first time; false where there is none. SPEC.md C7. */
+  protected async answerRepeat(member: Member, id: string | undefined): Promise<boolean> {
+    if (id === undefined) return false
+    const stored = await this.log.find(this.key, producerOf(member), id)
+    if (stored !== undefined) member.answer(encodeEntry(stored.text, stored.offset))
+    return stored !== undefined
+  }
+
+  /** Whether a position can be resumed from, and what follows it at first. Rejects with LogError. */
+  read(after: Position): Promise<ReadResult> {
+    return this.log.read(this.key, after, PAGE)
+  }
+
+  /** Sends a signal to everybody who is live, but for one. */
+  signal(frame: UnloggedFrame, except?: Member): void {
+    if (this.live.size === 0) return
+    const text = encode(frame)
+    for (const member of this.live) if (member !== except) member.signal(text)
+  }
+
+  /** Claims the channel for a member that is being accepted: it is not forgotten from now on. */
+  join(member: Member): void {
+    this.members.add(member)
+  }
+
+  /** The member's connection is open. */
+  abstract enter(member: Member): void
+
+  /** The member's connection has ended; also told of one that never entered. */
+  leave(member: Member): void {
+    this.live.delete(member)
+    this.members.delete(member)
+  }
+
+  /** Tells a live member who is here, where that is told at all. */
+  abstract tellPresence(member: Member): void
+
+  /** Ends a turn; without `turn_id` the running one. Does nothing where there are no turns. */
+  abstract stop(turn_id: string | undefined): void
+}
+
+/** Who writes a client's frames that carry an id. */
+export function producerOf(member: Member): string {
+  return `client:${member.principal.id}`
+}
+
+/** A random name for something of which there are many. 96 bits, 16 characters. */
+export function newId(): string {
+  return randomBytes(12).toString('base64url')
+}
+
+function newEpoch(): string {
+  return newId()
+}

@@ -1,0 +1,118 @@
+import type { Logger } from 'pino'
+import type { Coordination } from '../coordination/coordination.ts'
+import type { ChannelLog, LogRecord } from '../log/channel-log.ts'
+import { encode, errorFrame } from '../protocol/codec.ts'
+import type { Entry } from '../protocol/entry.ts'
+import type { HistoryMessage } from '../protocol/server-frame.ts'
+import { Channel, type Member, newId, producerOf, type Snapshot, type WritingFrame } from './channel.ts'
+import { historyPages } from './snapshot.ts'
+
+/** What all rooms share. */
+export interface RoomOptions {
+  readonly log: ChannelLog
+  readonly logger: Logger
+  readonly coordination: Coordination
+  readonly historyMessages: number
+  /** Nothing is under way any more; the channel may not be needed. */
+  readonly onIdle: (channel: RoomChannel) => void
+}
+
+/** A channel without a model: people only. SPEC.md R. */
+export class RoomChannel extends Channel {
+  readonly #options: RoomOptions
+  #messages: HistoryMessage[] = []
+  readonly #entered = new Set<Member>()
+  #writing = 0
+
+  constructor(options: RoomOptions, key: string) {
+    super(options.log, key)
+    this.#options = options
+  }
+
+  protected override clear(): void {
+    this.#messages = []
+  }
+
+  protected override fold({ entry }: LogRecord): void {
+    if (entry.type !== 'message') return
+    const { content, id, client_id } = entry
+    this.#messages.push({ role: 'user', content, ...(id !== undefined && { id }), client_id })
+    // Cut when twice as long as needed, so that a message costs no copy of the list.
+    if (this.#messages.length > 2 * this.#options.historyMessages) this.#messages = this.#recent()
+  }
+
+  protected override after(): void {}
+
+  protected override loaded(): void {}
+
+  override async snapshot(): Promise<Snapshot> {
+    const messages = this.#recent()
+    const frames = messages.length === 0 ? [] : historyPages(messages, undefined, false)
+    return { frames, offset: this.head, epoch: this.epoch }
+  }
+
+  override hasConversation(): boolean {
+    return false
+  }
+
+  override post(frame: WritingFrame, member: Member): void {
+    if (frame.type !== 'message') return
+    const { content, id } = frame
+    const { client_id } = member
+    const entry: Entry = { type: 'message', content, ...(id !== undefined && { id }), client_id }
+    this.#writing++
+    this.append(entry, producerOf(member), id ?? `-${newId()}`)
+      .then(({ repeated }) => (repeated ? this.answerRepeat(member, id) : undefined))
+      .catch((error: unknown) => {
+        this.#options.logger.error({ err: error, channel: this.key }, 'a message could not be written')
+        member.answer(encode(errorFrame('storage', { id })))
+      })
+      .finally(() => {
+        this.#writing--
+        if (!this.isBusy()) this.#options.onIdle(this)
+      })
+  }
+
+  override enter(member: Member): void {
+    const { client_id } = member
+    this.#entered.add(member)
+    this.#options.coordination
+      .enter(this.key, client_id)
+      .then(() => this.signal({ type: 'user_joined', client_id, content: `user ${client_id} joined the room` }, member))
+      .catch((error: unknown) => this.#presenceFailed(error))
+  }
+
+  override leave(member: Member): void {
+    super.leave(member)
+    if (!this.#entered.delete(member)) return
+    const { client_id } = member
+    this.#options.coordination
+      .leave(this.key, client_id)
+      .then(() => this.signal({ type: 'user_left', client_id, content: `user ${client_id} left the room` }))
+      .catch((error: unknown) => this.#presenceFailed(error))
+  }
+
+  override tellPresence(member: Member): void {
+    this.#options.coordination
+      .members(this.key)
+      .then((members) => {
+        if (!this.live.has(member)) return
+        member.signal(encode({ type: 'presence', members: members.map((client_id) => ({ client_id })) }))
+      })
+      .catch((error: unknown) => this.#presenceFailed(error))
+  }
+
+  override stop(): void {}
+
+  #presenceFailed(error: unknown): void {
+    this.#options.logger.error({ err: error, channel: this.key }, 'presence could not be told')
+  }
+
+  override isBusy(): boolean {
+    return this.#writing > 0
+  }
+
+  #recent(): HistoryMessage[] {
+    return this.#messages.slice(-this.#options.historyMessages)
+  }
+}

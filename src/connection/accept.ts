@@ -1,0 +1,72 @@
+import type { ConnectionEvent } from '../../machines/connection.machine.ts'
+import type { ActorHost } from '../actor/actor-host.ts'
+import type { Channels } from '../channel/channels.ts'
+import type { CloseName } from '../protocol/close-codes.ts'
+import { type Position, parsePosition } from '../protocol/position.ts'
+import type { Socket } from '../transport/socket.ts'
+import type { UpgradeRequest } from '../transport/upgrade.ts'
+import { type Admission, ANONYMOUS, type SignIn } from './admission.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
+
+/** What accepting a socket needs. */
+export interface AcceptOptions extends ConnectionOptions {
+  readonly host: ActorHost<Connection, ConnectionEvent>
+  readonly admission: Admission
+  readonly signIn: SignIn
+  readonly channels: Channels
+}
+
+/** Makes a socket a connection: its actor is `accepting` when this returns, and hears of the rest. SPEC.md L4. */
+export function accept(socket: Socket, request: UpgradeRequest, options: AcceptOptions): Connection {
+  const connection = new Connection(socket, request, options)
+  connection.actor = options.host.create(connection)
+  join(connection, options).then(
+    (refusal) => {
+      if (refusal === undefined) connection.actor.send({ type: 'connection.joined' })
+      else connection.actor.send({ type: 'connection.close', close: refusal })
+    },
+    (error: unknown) => {
+      options.logger.error({ err: error, connection_id: connection.client_id }, 'a connection could not be joined')
+      connection.fail()
+    },
+  )
+  return connection
+}
+
+/** Answers why the connection is refused, if it is. */
+async function join(connection: Connection, options: AcceptOptions): Promise<CloseName | undefined> {
+  const { request } = connection
+  const place = options.admission.enter()
+  if (place === undefined) return 'full'
+  connection.place = place
+  const refusal = await place.takeAddress(request.ip)
+  if (refusal !== undefined) return refusal
+  const principal = await options.signIn.authenticate(request)
+  if (principal === undefined) return 'signIn'
+  connection.principal = principal.id === ANONYMOUS.id ? ANONYMOUS : principal
+  if (request.route === 'ws') return undefined
+  const { route, channel: name, isNew } = request
+  if (!isNew && !(await options.signIn.authorize(connection.principal, { route, channel: name }))) return 'notAllowed'
+
+  const channel = await options.channels.open(`${route}/${name}`, isNew, (opened) => {
+    // Whoever went away meanwhile has been released, and must not become a member.
+    if (connection.isReleased) return
+    connection.channel = opened
+    opened.join(connection)
+  })
+  if (connection.isReleased) {
+    options.channels.releaseIfIdle(channel)
+    return undefined
+  }
+  connection.outbox.conversation_id = request.query.get('conversation_id') ?? undefined
+  const position = connection.outbox.conversation_id === undefined ? parsePosition(request.query) : undefined
+  if (position !== undefined && (await isHonoured(channel, position)))
+    connection.outbox.resume(channel.epoch, position.offset)
+  return undefined
+}
+
+async function isHonoured(channel: Awaited<ReturnType<Channels['open']>>, position: Position): Promise<boolean> {
+  // Most who come back missed nothing, and need no look into the log.
+  if (position.epoch === channel.epoch && position.offset === channel.head) return true
+  return (await channel.read(position)).honoured
+}

@@ -1,0 +1,68 @@
+import type { Principal } from '../channel/channel.ts'
+import type { Coordination } from '../coordination/coordination.ts'
+import type { CloseName } from '../protocol/close-codes.ts'
+import type { Route, UpgradeRequest } from '../transport/upgrade.ts'
+
+/** The principal of everybody who is not signed in. */
+export const ANONYMOUS: Principal = { id: 'anonymous' }
+
+/** A channel, as `authorize` sees it. */
+export interface ChannelName {
+  readonly route: Exclude<Route, 'ws'>
+  readonly channel: string
+}
+
+/** A team's own sign-in. Both may be asynchronous; what they throw closes the connection with 1011. */
+export interface SignIn {
+  /** Answers who it is, or undefined: close 4401. The default: everybody is the one anonymous principal. */
+  readonly authenticate: (request: UpgradeRequest) => Principal | undefined | Promise<Principal | undefined>
+  /** Whether a principal may join a channel; if not: close 1008. The default: yes. */
+  readonly authorize: (principal: Principal, channel: ChannelName) => boolean | Promise<boolean>
+}
+
+/** Places for connections: in the server, and per address. */
+export interface Admission {
+  /** Takes the server's place; undefined where it is full. */
+  enter(): Place | undefined
+}
+
+/** A connection's places. */
+export interface Place {
+  /** Takes the address's place. Answers the close where there is none. */
+  takeAddress(ip: string): Promise<CloseName | undefined>
+  /** Gives all places back; those that are still being taken, too. */
+  leave(): void
+}
+
+/** Limits are undefined where there is none. `onError` gets what the coordination failed with when a place was given back. */
+export function createAdmission(
+  limits: { connections: number; perAddress: number | undefined },
+  coordination: Coordination,
+  onError: (error: unknown) => void,
+): Admission {
+  let taken = 0
+  return {
+    enter() {
+      if (taken >= limits.connections) return undefined
+      taken++
+      let counter: string | undefined
+      let hasLeft = false
+      return {
+        async takeAddress(ip) {
+          if (limits.perAddress === undefined) return undefined
+          const name = `connections:${ip}`
+          if (!(await coordination.take(name, limits.perAddress))) return 'tooManyFromIp'
+          if (hasLeft) await coordination.giveBack(name)
+          else counter = name
+          return undefined
+        },
+        leave() {
+          if (hasLeft) return
+          hasLeft = true
+          taken--
+          if (counter !== undefined) coordination.giveBack(counter).catch(onError)
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,299 @@
+import type { Logger } from 'pino'
+import type { ConnectionEvent } from '../../machines/connection.machine.ts'
+import type { Actor } from '../actor/actor-host.ts'
+import type { Clock } from '../actor/clock.ts'
+import { catchUp } from '../channel/catch-up.ts'
+import type { Channel, Member, Principal } from '../channel/channel.ts'
+import { newId } from '../channel/channel.ts'
+import type { TurnDisplay } from '../channel/chat-state.ts'
+import type { Config } from '../config.ts'
+import { CLIENT_FRAME_TYPES } from '../protocol/client-frame.ts'
+import { CLOSES, type CloseName } from '../protocol/close-codes.ts'
+import { decode, encode, errorFrame, isJsonObject } from '../protocol/codec.ts'
+import { count, type Telemetry } from '../telemetry.ts'
+import type { Socket, SocketListener } from '../transport/socket.ts'
+import type { UpgradeRequest } from '../transport/upgrade.ts'
+import { ANONYMOUS, type Place } from './admission.ts'
+import { Outbox } from './outbox.ts'
+import { RateLimit } from './rate-limit.ts'
+
+/** What all connections share. */
+export interface ConnectionOptions {
+  readonly config: Pick<
+    Config,
+    | 'RATE_LIMIT'
+    | 'RATE_BURST'
+    | 'RATE_STRIKES'
+    | 'MAX_MESSAGE_BYTES'
+    | 'HEARTBEAT_INTERVAL_MS'
+    | 'HEARTBEAT_TIMEOUT_MS'
+    | 'ACCEPT_DEADLINE_MS'
+    | 'CLOSE_DEADLINE_MS'
+    | 'CONGESTED_LIMIT_MS'
+  >
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly telemetry: Telemetry
+  /** When a client is to come back after a drain: another answer for each. In ms. */
+  readonly reconnectAfterMs: () => number
+  readonly onReleased: (connection: Connection) => void
+}
+
+/** Frames that may wait for the welcome, and their length in all. SPEC.md L5. */
+const MAX_EARLY_FRAMES = 16
+const MAX_EARLY_BYTES = 64 * 1024
+
+const PONG = encode({ type: 'pong' })
+
+/**
+ * One socket and its actor. What the connection may do is in the chart alone; this is the data that the chart's guards
+ * look at, and the way in and out. There are as many as sockets, hence a class.
+ */
+export class Connection implements Member, SocketListener {
+  readonly client_id = newId()
+  readonly socket: Socket
+  readonly request: UpgradeRequest
+  readonly options: ConnectionOptions
+  readonly outbox: Outbox
+  readonly rate: RateLimit
+  principal: Principal = ANONYMOUS
+  /** Undefined on `/ws`, and until it has joined. */
+  channel: Channel | undefined
+  place: Place | undefined
+  /** Set once, before the first event. */
+  actor!: Actor<ConnectionEvent>
+  heardAt: number
+  pingedAt = Number.NEGATIVE_INFINITY
+  /** Why it is being closed. */
+  close: CloseName | undefined
+  /** Frames that came before the welcome; undefined from then on. */
+  #early: string[] | undefined = []
+  #earlyBytes = 0
+  #catchUps = 0
+  #isReleased = false
+
+  constructor(socket: Socket, request: UpgradeRequest, options: ConnectionOptions) {
+    this.socket = socket
+    this.request = request
+    this.options = options
+    this.heardAt = options.clock.now()
+    const { RATE_LIMIT, RATE_BURST, RATE_STRIKES } = options.config
+    this.rate = new RateLimit({ rate: RATE_LIMIT, burst: RATE_BURST, strikes: RATE_STRIKES }, this.heardAt)
+    this.outbox = new Outbox(socket, options.telemetry, this)
+  }
+
+  get fairKey(): string {
+    return this.principal === ANONYMOUS ? this.request.ip : this.principal.id
+  }
+
+  get isReleased(): boolean {
+    return this.#isReleased
+  }
+
+  // What the socket says.
+
+  message(text: string): void {
+    this.options.telemetry.framesReceived++
+    this.heard()
+    if (this.#early === undefined) this.#receive(text)
+    else this.#keepEarly(this.#early, text)
+  }
+
+  binary(): void {
+    this.actor.send({ type: 'connection.close', close: 'binary' })
+  }
+
+  tooBig(): void {
+    this.actor.send({ type: 'connection.close', close: 'tooBig' })
+  }
+
+  heard(): void {
+    const wasPinged = this.pingedAt >= this.heardAt
+    this.heardAt = this.options.clock.now()
+    // An edge only when a ping is out; otherwise a sign of life is a stamp that the timer will look at.
+    if (wasPinged) this.actor.send({ type: 'socket.heard' })
+  }
+
+  drained(): void {
+    this.actor.send({ type: 'socket.drained' })
+  }
+
+  closed(code: number, cause: string | undefined): void {
+    const { telemetry, logger } = this.options
+    count(telemetry.closes, code)
+    if (cause !== undefined) {
+      count(telemetry.cuts, cause)
+      logger.info({ connection_id: this.client_id, cause }, 'connection cut')
+    }
+    this.actor.send({ type: 'socket.closed' })
+  }
+
+  // What the channel says.
+
+  deliver(offset: number, text: string): void {
+    this.outbox.deliver(offset, text)
+  }
+
+  signal(text: string): void {
+    this.outbox.signal(text)
+  }
+
+  answer(text: string): void {
+    if (this.actor.matches('open')) this.outbox.answer(text)
+  }
+
+  turnIs(display: TurnDisplay): void {
+    this.actor.send({ type: `turn.${display}` })
+  }
+
+  logIsReset(): void {
+    this.actor.send({ type: 'log.reset' })
+  }
+
+  fail(): void {
+    this.actor.send({ type: 'connection.close', close: 'fault' })
+  }
+
+  // What the outbox says.
+
+  congested(): void {
+    this.actor.send({ type: 'socket.congested' })
+  }
+
+  overrun(): void {
+    this.actor.send({ type: 'connection.close', close: 'slowReader' })
+  }
+
+  welcome(epoch: string, resumedAt?: number): void {
+    const { config } = this.options
+    this.outbox.answer(
+      encode({
+        type: 'welcome',
+        protocol: 1,
+        connection_id: this.client_id,
+        channel: this.request.channel,
+        epoch,
+        offset: resumedAt ?? 0,
+        resumed: resumedAt !== undefined,
+        limits: {
+          max_message_bytes: config.MAX_MESSAGE_BYTES,
+          rate_limit: config.RATE_LIMIT,
+          rate_burst: config.RATE_BURST,
+          heartbeat_interval_ms: config.HEARTBEAT_INTERVAL_MS,
+          heartbeat_timeout_ms: config.HEARTBEAT_TIMEOUT_MS,
+        },
+      }),
+    )
+  }
+
+  // What the chart's actions ask for.
+
+  takeEarly(): void {
+    const early = this.#early ?? []
+    this.#early = undefined
+    try {
+      for (const text of early) this.#receive(text)
+    } catch (error) {
+      this.breakOff(error)
+    }
+  }
+
+  /** Reads the log until the head; the chart hears of the result, unless it has left `catchingUp` meanwhile. */
+  readOn(): void {
+    const { channel } = this
+    const turn = ++this.#catchUps
+    if (channel === undefined) {
+      this.actor.send({ type: 'flow.caughtUp' })
+      return
+    }
+    channel.live.delete(this)
+    const isWanted = () => turn === this.#catchUps && this.actor.matches('open.flow.catchingUp')
+    catchUp(channel, this.outbox, isWanted).then(
+      (result) => {
+        if (result === 'caughtUp' && isWanted()) this.#goLive(channel)
+      },
+      (error: unknown) => {
+        this.options.logger.error({ err: error, connection_id: this.client_id }, 'the log could not be read')
+        this.fail()
+      },
+    )
+  }
+
+  park(): void {
+    this.#catchUps++
+    this.channel?.live.delete(this)
+  }
+
+  tellPresence(): void {
+    this.channel?.tellPresence(this)
+  }
+
+  /** Gives back everything. Idempotent: a connection whose actor failed is released by whoever finds it. */
+  release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.#catchUps++
+    this.#early = undefined
+    this.place?.leave()
+    this.channel?.leave(this)
+    this.options.onReleased(this)
+  }
+
+  /** The actor failed: this connection ends, and no other is touched. SPEC.md L10. */
+  breakOff(error: unknown): void {
+    this.options.logger.error(
+      { err: error, connection_id: this.client_id },
+      'a connection failed by a fault of the server',
+    )
+    this.release()
+    this.socket.end(CLOSES.fault.code, CLOSES.fault.reason)
+  }
+
+  #goLive(channel: Channel): void {
+    // Between the catch-up's last look at the head and this, a promise was awaited: entries may have come.
+    if (this.outbox.offset < channel.head || this.outbox.epoch !== channel.epoch) {
+      this.readOn()
+      return
+    }
+    channel.live.add(this)
+    this.actor.send({ type: 'flow.caughtUp' })
+  }
+
+  #keepEarly(early: string[], text: string): void {
+    this.#earlyBytes += Buffer.byteLength(text)
+    if (early.length >= MAX_EARLY_FRAMES || this.#earlyBytes > MAX_EARLY_BYTES) {
+      this.actor.send({ type: 'connection.close', close: 'tooEarly' })
+    } else {
+      early.push(text)
+    }
+  }
+
+  #receive(text: string): void {
+    if (this.request.route === 'ws' && !isJsonObject(text)) {
+      if (this.#isWithinRate(undefined)) this.answer(text)
+      return
+    }
+    const decoded = decode(text)
+    if ('error' in decoded) {
+      if (this.#isWithinRate(decoded.error.id)) this.answer(encode(decoded.error))
+      return
+    }
+    const { frame } = decoded
+    // Pings are data, and pass by the chart.
+    if (frame.type === 'ping') this.answer(PONG)
+    if (frame.type === 'ping' || frame.type === 'pong') return
+    if (frame.type !== 'stop' && !this.#isWithinRate('id' in frame ? frame.id : undefined)) return
+    if (!this.actor.send(frame)) {
+      const legal = this.actor.legal(CLIENT_FRAME_TYPES)
+      this.answer(
+        encode(errorFrame('illegal', { id: 'id' in frame ? frame.id : undefined, legal: [...legal, 'ping', 'pong'] })),
+      )
+    }
+  }
+
+  #isWithinRate(id: string | undefined): boolean {
+    if (this.rate.take(this.options.clock.now())) return true
+    this.actor.send({ type: 'rate.exceeded', id })
+    return false
+  }
+}

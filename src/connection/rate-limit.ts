@@ -1,0 +1,56 @@
+const SECOND_MS = 1_000
+const MINUTE_MS = 60_000
+
+/** What a connection may send, and how often it was refused. */
+export interface RateLimitOptions {
+  /** Frames a second. */
+  readonly rate: number
+  /** Frames at once. */
+  readonly burst: number
+  /** Refusals within a minute that are still forgiven. */
+  readonly strikes: number
+}
+
+/** A token bucket that counts its refusals. Times are the clock's, in ms. SPEC.md Q1 to Q3. */
+export class RateLimit {
+  readonly #options: RateLimitOptions
+  #tokens: number
+  #filledAt: number
+  #strikes = 0
+  #minuteBegan: number
+
+  constructor(options: RateLimitOptions, now: number) {
+    this.#options = options
+    this.#tokens = options.burst
+    this.#filledAt = now
+    this.#minuteBegan = now
+  }
+
+  /** Takes a token; without one, counts a strike and answers false. */
+  take(now: number): boolean {
+    const { rate, burst } = this.#options
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filledAt) * rate) / SECOND_MS)
+    this.#filledAt = now
+    if (this.#tokens >= 1) {
+      this.#tokens--
+      return true
+    }
+    if (now - this.#minuteBegan >= MINUTE_MS) {
+      this.#minuteBegan = now
+      this.#strikes = 0
+    }
+    this.#strikes++
+    return false
+  }
+
+  /** How long until there is a token, in whole ms. */
+  waitMs(now: number): number {
+    const tokens = this.#tokens + ((now - this.#filledAt) * this.#options.rate) / SECOND_MS
+    return Math.max(0, Math.ceil(((1 - tokens) * SECOND_MS) / this.#options.rate))
+  }
+
+  /** More strikes within a minute than are forgiven. */
+  isAbusive(): boolean {
+    return this.#strikes > this.#options.strikes
+  }
+}

@@ -1,0 +1,23 @@
+/** The right to run a channel's turn. `token` rises with each lease of a name: the log refuses a lower one. */
+export interface Lease {
+  readonly token: number
+  release(): void
+}
+
+/**
+ * What the processes of a deployment share beside the logs: who runs a turn, who is in a room, how many connections an
+ * address has. Names are channel keys or addresses.
+ */
+export interface Coordination {
+  /** Answers undefined where somebody else holds it. */
+  lease(name: string): Promise<Lease | undefined>
+  /** Enters a member of a room; answers everybody who is there now, itself included, in order of arrival. */
+  enter(room: string, member: string): Promise<readonly string[]>
+  leave(room: string, member: string): Promise<void>
+  /** Everybody who is there now, in order of arrival. */
+  members(room: string): Promise<readonly string[]>
+  /** Takes one place of a counter that must not exceed `limit`; answers whether there was one. */
+  take(counter: string, limit: number): Promise<boolean>
+  /** Gives back a place that was taken. */
+  giveBack(counter: string): Promise<void>
+}

@@ -1,0 +1,49 @@
+import type { Coordination } from './coordination.ts'
+
+/** Coordination within one process: plain maps. `now` is wall time in ms, so that tokens rise over restarts, too. */
+export function createLocalCoordination(now: () => number = Date.now): Coordination {
+  const leases = new Set<string>()
+  const rooms = new Map<string, Set<string>>()
+  const counters = new Map<string, number>()
+  let lastToken = 0
+
+  return {
+    async lease(name) {
+      if (leases.has(name)) return undefined
+      leases.add(name)
+      lastToken = Math.max(lastToken + 1, now())
+      let isHeld = true
+      return {
+        token: lastToken,
+        release() {
+          if (isHeld) leases.delete(name)
+          isHeld = false
+        },
+      }
+    },
+    async enter(room, member) {
+      const members = rooms.get(room) ?? new Set()
+      rooms.set(room, members.add(member))
+      return [...members]
+    },
+    async leave(room, member) {
+      const members = rooms.get(room)
+      members?.delete(member)
+      if (members?.size === 0) rooms.delete(room)
+    },
+    async members(room) {
+      return [...(rooms.get(room) ?? [])]
+    },
+    async take(counter, limit) {
+      const taken = counters.get(counter) ?? 0
+      if (taken >= limit) return false
+      counters.set(counter, taken + 1)
+      return true
+    },
+    async giveBack(counter) {
+      const left = (counters.get(counter) ?? 1) - 1
+      if (left > 0) counters.set(counter, left)
+      else counters.delete(counter)
+    },
+  }
+}

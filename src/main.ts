@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util'
+import { type Logger, pino } from 'pino'
+import { ConfigError, loadConfig } from './config.ts'
+import { helpText, versionText } from './help.ts'
+import { createServer } from './server.ts'
+
+function createLogger(level: string): Logger {
+  if (!process.stdout.isTTY) return pino({ level })
+  return pino({
+    level,
+    transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss' } },
+  })
+}
+
+function fail(message: string): void {
+  process.stderr.write(`statewire: ${message}\n`)
+  process.exitCode = 1
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } },
+  })
+  if (values.help === true) process.stdout.write(helpText())
+  else if (values.version === true) process.stdout.write(versionText())
+  else await serve()
+}
+
+async function serve(): Promise<void> {
+  const config = loadConfig(process.env)
+  const logger = createLogger(config.LOG_LEVEL)
+  const server = createServer(config, { logger })
+  const stop = (signal: NodeJS.Signals) => {
+    logger.info({ signal }, 'stopping')
+    // The second signal of an impatient operator ends the process at once.
+    process.once(signal, () => process.exit(1))
+    server.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.fatal({ err: error }, 'the stop failed')
+        process.exit(1)
+      },
+    )
+  }
+  process.once('SIGTERM', stop)
+  process.once('SIGINT', stop)
+  await server.start()
+}
+
+main().catch((error: unknown) => {
+  // What an operator can mend is told in one line; a stack is for what we must mend.
+  const isTold = error instanceof ConfigError || (error instanceof Error && error.message.startsWith('cannot '))
+  fail(
+    isTold || !(error instanceof Error)
+      ? String(error instanceof Error ? error.message : error)
+      : (error.stack ?? error.message),
+  )
+})

@@ -1,0 +1,328 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { type Logger, pino } from 'pino'
+import { type ServerEvent, serverMachine } from '../machines/server.machine.ts'
+import type { Clock } from './actor/clock.ts'
+import { createInterpretedHost } from './actor/interpreted-host.ts'
+import { createTimerWheel } from './actor/timer-wheel.ts'
+import { type Channels, createChannels } from './channel/channels.ts'
+import { ChatChannel } from './channel/chat-channel.ts'
+import { RoomChannel } from './channel/room-channel.ts'
+import type { Config } from './config.ts'
+import { accept } from './connection/accept.ts'
+import { ANONYMOUS, createAdmission, type SignIn } from './connection/admission.ts'
+import type { Connection } from './connection/connection.ts'
+import { createConnectionHost } from './connection/connection-behaviour.ts'
+import { createLocalCoordination } from './coordination/local-coordination.ts'
+import type { ChannelLog } from './log/channel-log.ts'
+import { createMemoryLog } from './log/memory-log.ts'
+import { openSqliteLog } from './log/sqlite-log.ts'
+import { withBreaker } from './model/breaker.ts'
+import type { ChatModel } from './model/chat-model.ts'
+import { createOpenAiModel } from './model/openai-model.ts'
+import { createSimulatedModel } from './model/simulated-model.ts'
+import { openFilesLimit } from './open-files.ts'
+import { count, createTelemetry, type Telemetry } from './telemetry.ts'
+import { type AdminServer, listenAdmin } from './transport/admin-server.ts'
+import { readPages } from './transport/pages.ts'
+import { listen, type Transport } from './transport/uws-server.ts'
+import { createLlmQueue } from './turn/llm-queue.ts'
+import { createTurnRunner } from './turn/run-turn.ts'
+
+/** What a team plugs in of its own; everything else is made from the configuration. */
+export interface ServerParts extends Partial<SignIn> {
+  /** Answers on `/ai-chat`. The default: by `MODEL_PROVIDER`. */
+  readonly model?: ChatModel
+  /** Where channels are kept; the server closes it when it stops. The default: by `STORE`. */
+  readonly log?: ChannelLog
+  /** Where the server writes what it does. The default: nowhere. */
+  readonly logger?: Logger
+  /** Time. The default: a timer wheel on real time. */
+  readonly clock?: Clock
+}
+
+/** A server. It does nothing until it is started, and can be started once. */
+export interface StatewireServer {
+  /** Opens the log, takes up unfinished turns, listens. Rejects with what is in the way, in one sentence. */
+  start(): Promise<void>
+  /** Drains and stops: SPEC.md L8. Resolves when everything is closed; a second call waits for the first. */
+  stop(): Promise<void>
+  /** The ports that it is bound to, once started. */
+  readonly port: number
+  readonly adminPort: number
+  readonly telemetry: Telemetry
+}
+
+/** How often old turns are folded and old channels forgotten, in ms. */
+const SWEEP_INTERVAL_MS = 60_000
+/** Descriptors that are not connections: files, upstream sockets, those being closed. */
+const SPARE_FILES = 1_000
+/** How long interrupted turns may take to be written at the end of a drain, in ms. */
+const INTERRUPT_DEADLINE_MS = 2_000
+/** Over how long clients are told to spread their return, at least, in ms. */
+const RETURN_SPREAD_MS = 1_000
+
+/** Makes a server of a configuration and a team's own parts. */
+export function createServer(config: Config, parts: ServerParts = {}): StatewireServer {
+  const logger = parts.logger ?? pino({ level: 'silent' })
+  const clock = parts.clock ?? createTimerWheel((error) => logger.error({ err: error }, 'a timer failed'))
+  const telemetry = createTelemetry()
+  const coordination = createLocalCoordination()
+  const connections = new Set<Connection>()
+  let running: { log: ChannelLog; channels: Channels; transport: Transport; admin: AdminServer } | undefined
+  let stopped: (() => void) | undefined
+  const whenStopped = new Promise<void>((resolve) => {
+    stopped = resolve
+  })
+
+  const server = createInterpretedHost<typeof serverMachine, undefined, ServerEvent>(
+    serverMachine,
+    {
+      guards: {},
+      delays: { drainDeadline: () => config.DRAIN_MS, interruptDeadline: () => INTERRUPT_DEADLINE_MS },
+      actions: {
+        drain() {
+          logger.info({ connections: connections.size }, 'draining')
+          running?.transport.stopAccepting()
+          for (const connection of connections) connection.actor.send({ type: 'server.draining' })
+          tellIfDrained()
+        },
+        interruptTurns() {
+          for (const channel of runningChats()) channel.interrupt()
+        },
+        shutDown() {
+          shutDown().then(stopped, (error: unknown) => {
+            logger.error({ err: error }, 'the stop failed')
+            stopped?.()
+          })
+        },
+      },
+    },
+    clock,
+    { onError: (_, error) => logger.fatal({ err: error }, 'the server failed by its own fault') },
+  ).create(undefined)
+
+  const isDraining = () => !server.matches('starting') && !server.matches('listening')
+
+  function* runningChats(): Generator<ChatChannel> {
+    for (const channel of running?.channels.all() ?? [])
+      if (channel instanceof ChatChannel && channel.isRunning) yield channel
+  }
+
+  function tellIfDrained(): void {
+    if (server.matches('draining') && runningChats().next().done === true) server.send({ type: 'server.drained' })
+  }
+
+  async function shutDown(): Promise<void> {
+    if (running === undefined) return
+    const { log, transport, admin } = running
+    for (const connection of connections) connection.actor.send({ type: 'connection.close', close: 'draining' })
+    await allReleased()
+    transport.close()
+    await log.close()
+    await admin.close()
+    logger.info('stopped')
+  }
+
+  let onAllReleased: (() => void) | undefined
+  /** Each closing connection has its own deadline, so this settles. */
+  function allReleased(): Promise<void> {
+    return new Promise((resolve) => {
+      onAllReleased = resolve
+      if (connections.size === 0) resolve()
+    })
+  }
+
+  async function start(): Promise<void> {
+    const log = parts.log ?? (await openLog(config))
+    try {
+      const channels = createChatsAndRooms(log)
+      const host = createConnectionHost(clock)
+      const admission = createAdmission(
+        {
+          connections: config.MAX_CONNECTIONS ?? Math.max(1, openFilesLimit() - SPARE_FILES),
+          perAddress: config.MAX_CONNECTIONS_PER_IP,
+        },
+        coordination,
+        (error) => logger.error({ err: error }, 'a place could not be given back'),
+      )
+      const signIn: SignIn = {
+        authenticate: parts.authenticate ?? (() => ANONYMOUS),
+        authorize: parts.authorize ?? (() => true),
+      }
+      const acceptOptions = {
+        config,
+        clock,
+        logger,
+        telemetry,
+        host,
+        admission,
+        signIn,
+        channels,
+        reconnectAfterMs: () => Math.round(Math.random() * Math.max(RETURN_SPREAD_MS, config.DRAIN_MS)),
+        onReleased(connection: Connection) {
+          connections.delete(connection)
+          telemetry.connectionsOpen = connections.size
+          if (connection.channel !== undefined) channels.releaseIfIdle(connection.channel)
+          if (connections.size === 0) onAllReleased?.()
+        },
+      }
+      const transport = await listen({
+        config,
+        pages: readPages(pagesDirectory()),
+        onOpen(socket, request) {
+          const connection = accept(socket, request, acceptOptions)
+          // One whose actor failed at its start has been released already.
+          if (!connection.isReleased) connections.add(connection)
+          telemetry.connectionsOpened++
+          telemetry.connectionsOpen = connections.size
+          return connection
+        },
+        onRefused: (status) => count(telemetry.refusedUpgrades, status),
+        onFault: (error) => logger.error({ err: error }, 'a handler of the transport failed'),
+      })
+      try {
+        const admin = await listenAdmin({
+          host: config.ADMIN_HOST,
+          port: config.ADMIN_PORT,
+          health: () => (server.matches('stopped') ? 'stopped' : undefined),
+          async readiness() {
+            if (!server.matches('listening')) return isDraining() ? 'draining' : 'starting'
+            await log.check()
+            return undefined
+          },
+        })
+        running = { log, channels, transport, admin }
+      } catch (error) {
+        transport.close()
+        throw error
+      }
+      server.send({ type: 'server.listening' })
+      sweep(log, channels)
+      await takeUpUnfinished(log, channels)
+    } catch (error) {
+      if (running === undefined) await log.close()
+      throw error
+    }
+  }
+
+  function createChatsAndRooms(log: ChannelLog): Channels {
+    const queue = createLlmQueue({ clock, concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE })
+    const runTurn = createTurnRunner({
+      clock,
+      queue,
+      logger,
+      maxAttempts: config.LLM_ATTEMPTS,
+      backOffMs: config.LLM_BACKOFF_MS,
+      maxAnswerBytes: config.MAX_ANSWER_BYTES,
+    })
+    const shared = { log, logger, coordination, historyMessages: config.HISTORY_MESSAGES }
+    const onIdle = (channel: ChatChannel | RoomChannel) => {
+      channels.releaseIfIdle(channel)
+      tellIfDrained()
+    }
+    const chat = (model: ChatModel, isHistoryDoubled: boolean) => (key: string) =>
+      new ChatChannel(
+        {
+          ...shared,
+          model,
+          runTurn,
+          systemPrompt: config.SYSTEM_PROMPT,
+          contextMessages: config.CONTEXT_MESSAGES,
+          turnQueue: config.TURN_QUEUE,
+          isHistoryDoubled,
+          isDraining,
+          onIdle,
+        },
+        key,
+      )
+    const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
+    const model =
+      parts.model ?? (config.MODEL_PROVIDER === 'openai' ? createConfiguredModel(config, clock, logger) : simulated)
+    logger.info({ store: log.description, model: model.description }, 'store and model')
+    const createAiChat = chat(model, false)
+    const createChat = chat(simulated, true)
+    const channels = createChannels((key) => {
+      if (key.startsWith('room/')) return new RoomChannel({ ...shared, onIdle }, key)
+      return key.startsWith('chat/') ? createChat(key) : createAiChat(key)
+    })
+    return channels
+  }
+
+  /** Turns that a dead process left: their channels are read, which ends or runs them. SPEC.md C14. */
+  async function takeUpUnfinished(log: ChannelLog, channels: Channels): Promise<void> {
+    const keys = await log.unfinished()
+    if (keys.length > 0) logger.info({ channels: keys.length }, 'taking up unfinished turns')
+    for (const key of keys) {
+      try {
+        channels.releaseIfIdle(await channels.open(key, false, () => {}))
+      } catch (error) {
+        logger.error({ err: error, channel: key }, 'a channel with an unfinished turn could not be read')
+      }
+    }
+  }
+
+  /** Folds and forgets what is old enough, again and again while the server listens. */
+  function sweep(log: ChannelLog, channels: Channels): void {
+    const sweepOnce = async () => {
+      await log.fold(Date.now() - config.RESUME_WINDOW_S * 1000)
+      await log.expire(Date.now() - config.SESSION_TTL_S * 1000, channels.keys())
+    }
+    clock.setTimeout(() => {
+      if (isDraining()) return
+      sweepOnce()
+        .catch((error: unknown) => logger.error({ err: error }, 'old channels could not be folded or forgotten'))
+        .finally(() => sweep(log, channels))
+    }, SWEEP_INTERVAL_MS)
+  }
+
+  return {
+    async start() {
+      await start()
+      logger.info(
+        {
+          address: `http://${config.HOST}:${running?.transport.port}`,
+          admin: `http://${config.ADMIN_HOST}:${running?.admin.port}`,
+        },
+        'listening',
+      )
+    },
+    stop() {
+      server.send({ type: 'server.stop' })
+      return whenStopped
+    },
+    get port() {
+      return running?.transport.port ?? 0
+    },
+    get adminPort() {
+      return running?.admin.port ?? 0
+    },
+    telemetry,
+  }
+}
+
+function openLog(config: Config): Promise<ChannelLog> | ChannelLog {
+  return config.STORE === 'memory' ? createMemoryLog() : openSqliteLog({ dataDir: config.DATA_DIR })
+}
+
+function createConfiguredModel(config: Config, clock: Clock, logger: Logger): ChatModel {
+  const model = createOpenAiModel({
+    clock,
+    apiKey: config.OPENAI_API_KEY,
+    baseUrl: config.OPENAI_BASE_URL,
+    model: config.MODEL,
+    firstTokenTimeoutMs: config.LLM_FIRST_TOKEN_TIMEOUT_MS,
+    idleTimeoutMs: config.LLM_IDLE_TIMEOUT_MS,
+  })
+  return withBreaker(model, {
+    clock,
+    onError: (_, error) => logger.error({ err: error }, 'the circuit breaker failed by its own fault'),
+    onTransition: (_, event, value) => logger.debug({ event: event.type, upstream: value }, 'circuit breaker'),
+  })
+}
+
+/** Where the built pages are: `dist/web`, seen from `src/` and from `dist/src/` alike. */
+function pagesDirectory(): string {
+  const besideDist = fileURLToPath(new URL('../web', import.meta.url))
+  return existsSync(besideDist) ? besideDist : fileURLToPath(new URL('../dist/web', import.meta.url))
+}
