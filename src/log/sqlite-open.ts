@@ -1,6 +1,7 @@
-import { mkdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 import { LogError } from './channel-log.ts'
 import { numberOf } from './sqlite-row.ts'
 import { APPLICATION_ID, DATABASE_FILE, SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts'
@@ -36,7 +37,10 @@ export function openDatabase(dataDir: string): DatabaseSync {
 
 /** Looks at a file without the right to write it. Answers whether it has no table yet; throws where it is not ours. */
 function inspect(file: string, size: number): boolean {
-  const database = new DatabaseSync(file, { readOnly: true })
+  const url = pathToFileURL(file)
+  // Else SQLite would leave an empty -wal beside a file in that mode. Where there is one, its pages count, too.
+  if (!['-wal', '-journal'].some((ending) => existsSync(file + ending))) url.searchParams.set('immutable', '1')
+  const database = new DatabaseSync(url, { readOnly: true })
   try {
     const application = pragma(database, 'application_id')
     const version = pragma(database, 'user_version')

@@ -534,26 +534,25 @@ export function channelLogContract(
         await log.close()
       })
 
-      test.runIf(outlives)(
-        'G2 what was acknowledged is there after opening again: entries, epoch, repeats, fence, folds',
-        async () => {
-          if (under.reopen === undefined) throw new Error('this adapter has no reopen')
-          await tell('chat/a', [user('t1'), typing('t1'), chunk('t1', 'a'), chunk('t1', 'b'), end('t1'), user('t2')])
-          await log.fold(time + 1)
-          await say('one', { fence: 5 })
-          await say('two', { producer: 'turn:x', sequence: 7 })
-          const before = await records('chat/a')
-          log = await under.reopen()
-          expect(await records('chat/a')).toEqual(before)
-          expect(await offsets('chat/a', { epoch: 'e1', offset: 3 })).toBe('not honoured')
-          expect(await log.unfinished()).toEqual(['chat/a'])
-          expect(await say('one', { epoch: 'e9' })).toEqual({ epoch: 'e1', offset: 1, repeated: true })
-          expect(await say('two', { producer: 'turn:x', sequence: 7 })).toMatchObject({ offset: 2, repeated: true })
-          expect(await say('two', { producer: 'turn:x', sequence: 6 })).toMatchObject({ repeated: true })
-          await expect(say('three', { fence: 4 })).rejects.toMatchObject({ code: 'fenced' })
-          expect(await say('four', { producer: 'turn:x', sequence: 8 })).toMatchObject({ offset: 3, repeated: false })
-        },
-      )
+      if (!outlives) return
+
+      test('G2 what was acknowledged is there after opening again: entries, epoch, repeats, fence, folds', async () => {
+        if (under.reopen === undefined) throw new Error('this adapter has no reopen')
+        await tell('chat/a', [user('t1'), typing('t1'), chunk('t1', 'a'), chunk('t1', 'b'), end('t1'), user('t2')])
+        await log.fold(time + 1)
+        await say('one', { fence: 5 })
+        await say('two', { producer: 'turn:x', sequence: 7 })
+        const before = await records('chat/a')
+        log = await under.reopen()
+        expect(await records('chat/a')).toEqual(before)
+        expect(await offsets('chat/a', { epoch: 'e1', offset: 3 })).toBe('not honoured')
+        expect(await log.unfinished()).toEqual(['chat/a'])
+        expect(await say('one', { epoch: 'e9' })).toEqual({ epoch: 'e1', offset: 1, repeated: true })
+        expect(await say('two', { producer: 'turn:x', sequence: 7 })).toMatchObject({ offset: 2, repeated: true })
+        expect(await say('two', { producer: 'turn:x', sequence: 6 })).toMatchObject({ repeated: true })
+        await expect(say('three', { fence: 4 })).rejects.toMatchObject({ code: 'fenced' })
+        expect(await say('four', { producer: 'turn:x', sequence: 8 })).toMatchObject({ offset: 3, repeated: false })
+      })
     })
 
     function follow(key: string): ({ record: number } | { reset: Head })[] {
