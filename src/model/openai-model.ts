@@ -93,8 +93,7 @@ function createClient(url: URL, { apiKey, baseUrl, clock }: OpenAiModelOptions):
   return new OpenAI({
     apiKey: apiKey || NO_KEY,
     baseURL: bare.href,
-    // What the SDK would else read from the environment is OpenAI's and no other server's business.
-    adminAPIKey: null,
+    // The SDK reads these from the environment: OpenAI's, and no other server's business.
     ...(baseUrl === undefined ? {} : { organization: null, project: null }),
     ...(username === '' ? {} : { defaultHeaders: { authorization: `Basic ${credentials}` } }),
     fetch: createReusingFetch(clock),

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ChatModel, ModelEvent, ModelRequest } from '../../src/model/chat-model.ts'
 
@@ -138,6 +139,15 @@ export function chatModelContract(name: string, setUp: () => Promise<ChatModelUn
         break
       }
       await under.idle()
+    })
+
+    test('a stream that has ended, however it did, listens to its signal no more', async () => {
+      const { signal } = new AbortController()
+      await collect(under.prompt.stream(requestOf('one two'), signal))
+      for await (const _ of under.stalling.stream(requestOf('one two'), signal)) break
+      for await (const event of under.prompt.stream(requestOf('one two'), signal)) if (event.type === 'finish') break
+      await under.idle()
+      expect(getEventListeners(signal, 'abort')).toEqual([])
     })
 
     test('a stream that nobody reads does nothing', async () => {

@@ -83,7 +83,11 @@ describe('the openai model', () => {
     upstream = await startUpstream()
     clock = createFakeClock()
   })
-  afterEach(() => upstream.close())
+  afterEach(() => {
+    vi.unstubAllEnvs()
+    vi.restoreAllMocks()
+    return upstream.close()
+  })
 
   /** What one stream says, the one request that it made, and how it failed. */
   async function ask(script?: Script, more?: Partial<OpenAiModelOptions>) {
@@ -131,6 +135,19 @@ describe('the openai model', () => {
       expect(asked?.headers.authorization).toBe(`Basic ${Buffer.from('ann:p@ss').toString('base64')}`)
       expect(asked?.path).toBe('/v1/chat/completions?api-version=7')
       expect(model.description).toBe(`test-model at ${upstream.baseUrl}`)
+    })
+
+    test("OpenAI's own environment goes to no other server", async () => {
+      const names = [
+        'OPENAI_API_KEY',
+        'OPENAI_ADMIN_KEY',
+        'OPENAI_ORG_ID',
+        'OPENAI_PROJECT_ID',
+        'OPENAI_WEBHOOK_SECRET',
+      ]
+      for (const name of names) vi.stubEnv(name, 'from-the-environment')
+      await ask(undefined, { apiKey: undefined })
+      expect(JSON.stringify(upstream.requests[0])).not.toContain('from-the-environment')
     })
 
     test('asks OpenAI itself where no base URL is given', () => {
