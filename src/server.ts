@@ -85,7 +85,8 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
           logger.info({ connections: connections.size }, 'draining')
           running?.transport.stopAccepting()
           for (const connection of connections) connection.actor.send({ type: 'server.draining' })
-          tellIfDrained()
+          // After this step, when the chart is `draining`.
+          queueMicrotask(tellIfDrained)
         },
         interruptTurns() {
           for (const channel of runningChats()) channel.interrupt()
