@@ -15,6 +15,9 @@ export interface SqliteStore {
   close(): void
 }
 
+/** How many writes of a batch may fail by themselves (a damaged page under one channel) before all of it does. */
+const LEFT_OUT = 3
+
 const READS: ReadonlySet<StoreOp> = new Set(['head', 'read', 'find', 'unfinished'])
 
 /** Opens the database under a directory. Throws {@link LogError} with a sentence for the operator where that fails. */
@@ -69,19 +72,36 @@ export function openStore(dataDir: string): SqliteStore {
     }
   }
 
+  /** The request that is being done, by its place in the batch; undefined at the transaction's begin and commit. */
+  let current: number | undefined
+
+  function transact(batch: readonly StoreRequest[], failed: ReadonlyMap<number, StoreAnswer>): StoreAnswer[] {
+    const writes = batch.some((request) => !READS.has(request.op))
+    current = undefined
+    if (writes) database.exec('BEGIN IMMEDIATE')
+    const answers = batch.map((request, index) => {
+      current = index
+      return failed.get(index) ?? answer(request, writes)
+    })
+    current = undefined
+    if (writes) database.exec('COMMIT')
+    return answers
+  }
+
   return {
     run(batch) {
-      const writes = batch.some((request) => !READS.has(request.op))
-      try {
-        if (writes) database.exec('BEGIN IMMEDIATE')
-        const answers = batch.map((request) => answer(request, writes))
-        if (writes) database.exec('COMMIT')
-        return { ok: true, answers }
-      } catch (error) {
-        channels.clear()
-        // SQLite may have rolled back by itself: it does when the disk is full.
-        if (database.isTransaction) database.exec('ROLLBACK')
-        return { ok: false, message: failure(dataDir, 'written', error) }
+      const failed = new Map<number, StoreAnswer>()
+      for (;;) {
+        try {
+          return { ok: true, answers: transact(batch, failed) }
+        } catch (error) {
+          channels.clear()
+          // SQLite may have rolled back by itself: it does when the disk is full.
+          if (database.isTransaction) database.exec('ROLLBACK')
+          const message = failure(dataDir, 'written', error)
+          if (current === undefined || failed.size === LEFT_OUT) return { ok: false, message }
+          failed.set(current, { ok: false, code: 'failed', message })
+        }
       }
     },
     close: () => database.close(),

@@ -542,6 +542,7 @@ export function channelLogContract(
         await log.fold(time + 1)
         await say('one', { fence: 5 })
         await say('two', { producer: 'turn:x', sequence: 7 })
+        await say('last', { fence: 6 })
         const before = await records('chat/a')
         log = await under.reopen()
         expect(await records('chat/a')).toEqual(before)
@@ -550,8 +551,8 @@ export function channelLogContract(
         expect(await say('one', { epoch: 'e9' })).toEqual({ epoch: 'e1', offset: 1, repeated: true })
         expect(await say('two', { producer: 'turn:x', sequence: 7 })).toMatchObject({ offset: 2, repeated: true })
         expect(await say('two', { producer: 'turn:x', sequence: 6 })).toMatchObject({ repeated: true })
-        await expect(say('three', { fence: 4 })).rejects.toMatchObject({ code: 'fenced' })
-        expect(await say('four', { producer: 'turn:x', sequence: 8 })).toMatchObject({ offset: 3, repeated: false })
+        await expect(say('three', { fence: 5 })).rejects.toMatchObject({ code: 'fenced' })
+        expect(await say('four', { producer: 'turn:x', sequence: 8 })).toMatchObject({ offset: 4, repeated: false })
       })
     })
 

@@ -6,6 +6,7 @@ import type { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Head } from '../../src/log/channel-log.ts'
 import { openSqliteLog, type SqliteLog } from '../../src/log/sqlite-log.ts'
+import type { Entry } from '../../src/protocol/entry.ts'
 
 let dataDir: string
 let log: SqliteLog
@@ -27,6 +28,21 @@ afterEach(async () => {
 const say = (key: string, sequence: string) => {
   const entry = { type: 'message', content: sequence, client_id: 'c' } as const
   return log.append(key, entry, { producer: 'p', sequence, seenHead: 0, epoch: 'e1' })
+}
+
+async function tellTurn(turn_id: string, chunks: number): Promise<void> {
+  const metadata = { index: 0 }
+  const nothing = { finish_reason: 'stop', usage: null, content: '', metadata: { total_words: 0 } } as const
+  const entries: Entry[] = [
+    { type: 'typing', turn_id },
+    ...Array.from(
+      { length: chunks },
+      () => ({ type: 'ai_stream_chunk', turn_id, content: 'word ', metadata }) as const,
+    ),
+    { type: 'ai_stream_end', turn_id, outcome: 'completed', ...nothing },
+  ]
+  const writer = { producer: `turn:${turn_id}`, seenHead: 0, epoch: 'e1' }
+  await Promise.all(entries.map((entry, sequence) => log.append(`chat/${turn_id}`, entry, { ...writer, sequence })))
 }
 
 test('all appends of one turn of the event loop are one commit, and so are all that come while it is under way', async () => {
@@ -55,6 +71,19 @@ test('more reads at once than one batch takes are all answered', async () => {
   const limit = { records: 10, bytes: 1000 }
   const reads = Array.from({ length: 1000 }, () => log.read('room/a', { epoch: 'e1', offset: 0 }, limit))
   expect(new Set((await Promise.all(reads)).map(({ honoured }) => honoured))).toEqual(new Set([true]))
+})
+
+test('close lets long work end, slice by slice, and refuses what comes meanwhile', async () => {
+  const turns = Array.from({ length: 60 }, (_, t) => `t${t}`)
+  await Promise.all(turns.map((turn_id) => tellTurn(turn_id, 300)))
+  const before = log.statistics().commits
+  const folded = log.fold(Date.now() + 1000)
+  const closed = log.close()
+  await expect(say('room/a', 'late')).rejects.toMatchObject({ code: 'closed' })
+  expect(await folded).toBe(turns.length)
+  await closed
+  // Else this did not show what it is about.
+  expect(log.statistics().commits).toBeGreaterThan(before + 1)
 })
 
 test('a thread that dies: what is in hand is rejected, followers hear what there is, and the log goes on', async () => {
