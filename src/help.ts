@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { VARIABLES } from './config.ts'
+import { VARIABLES } from './config-variables.ts'
 
 /** The text of `--version`. */
 export function versionText(): string {
