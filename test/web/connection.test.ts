@@ -86,9 +86,21 @@ describe('connection', () => {
       waitFor(test)
     }
     test.admit()
+    test.sockets.last().events.closed(CLOSES.fault.code)
+    expect(waitFor(test)).toBeGreaterThan(10_000)
+    test.admit()
     test.clock.advance(6_000)
-    test.sockets.last().events.closed(1006)
+    test.sockets.last().events.closed(CLOSES.fault.code)
     expect(waitFor(test)).toBeLessThanOrEqual(520)
+  })
+
+  it('comes back quickly each time that only the line was cut', () => {
+    const test = connected(1)
+    for (let cut = 0; cut < 6; cut++) {
+      test.admit()
+      test.sockets.last().events.closed(1006)
+      expect(waitFor(test)).toBeLessThanOrEqual(520)
+    }
   })
 
   it('L8 comes back after draining when the server said, and not by its own backoff', () => {

@@ -9,8 +9,10 @@ export const MAX_BACKOFF_MS = 30_000
 export const BASE_BACKOFF_MS = 500
 /** How long an attempt may take until its `welcome`, in ms. */
 export const WELCOME_DEADLINE_MS = 15_000
-/** A connection that held this long, in ms, has earned a fresh backoff; without it a server that only greets would be hammered. */
+/** A connection that the server itself closes must have held this long, in ms, for short waits to begin anew: else a server that only greets would be hammered. */
 const STEADY_MS = 5_000
+/** What a browser reports where no close frame came: the line was cut, which says nothing against the server. */
+const CUT = 1006
 
 /** What happens to a socket. */
 export interface SocketEvents {
@@ -147,7 +149,7 @@ export function createConnection(parts: ConnectionParts): Connection {
     generation++
     socket?.close()
     if (atOnce) connect()
-    else lost(1006)
+    else lost(CUT)
   }
 
   function lost(code: number): void {
@@ -158,7 +160,7 @@ export function createConnection(parts: ConnectionParts): Connection {
       setLink({ at: 'closed', failures, ...(finished ? {} : { endedBy: code }) })
       return
     }
-    if (link.at === 'open' && clock.now() - openedAt >= STEADY_MS) failures = 0
+    if (link.at === 'open' && (code === CUT || clock.now() - openedAt >= STEADY_MS)) failures = 0
     const delay = drainDelay ?? parts.random() * Math.min(MAX_BACKOFF_MS, BASE_BACKOFF_MS * 2 ** failures)
     drainDelay = undefined
     failures++

@@ -38,6 +38,8 @@ export function renderBlock(block: Token): DocumentFragment {
     ALLOWED_ATTR: ALLOWED_ATTRIBUTES,
     ALLOW_DATA_ATTR: false,
     ALLOWED_URI_REGEXP: SAFE_LINK,
+    // These hold no address, and the pattern above would be asked of them, too.
+    ADD_URI_SAFE_ATTR: ['align', 'start', 'target', 'rel'],
     RETURN_DOM_FRAGMENT: true,
   })
 }

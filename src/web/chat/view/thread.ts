@@ -1,9 +1,9 @@
 import type { ChatView } from '../chat.ts'
-import { canRegenerate, type Item, type TurnItem } from '../conversation.ts'
+import { canRegenerate, type Item, isRunning, type TurnItem } from '../conversation.ts'
 import type { Outbox } from '../outbox.ts'
 import { el } from './dom.ts'
 import { createDraftView, type DraftActions } from './draft-view.ts'
-import { createTurnView, type TurnActions, type TurnView } from './turn-view.ts'
+import { createTurnView, type TurnActions, type TurnPlace, type TurnView } from './turn-view.ts'
 
 /** The conversation, from top to bottom, and below it what has not been sent yet. */
 export interface Thread {
@@ -16,7 +16,7 @@ interface Shown {
   readonly element: HTMLElement
   readonly turn?: TurnView
   item?: Item
-  last?: boolean
+  place?: TurnPlace
   more?: boolean
 }
 
@@ -43,11 +43,13 @@ export function createThread(actions: TurnActions & DraftActions, calm: boolean)
     return { element: el('div', { class: 'divider', role: 'separator' }, el('span', {}, text)) }
   }
 
-  function showTurn(entry: Shown, item: TurnItem, last: boolean): boolean {
-    if (entry.item !== item || entry.last !== last || entry.more) {
-      entry.more = entry.turn?.update(item, last) ?? false
+  function showTurn(entry: Shown, item: TurnItem, place: TurnPlace): boolean {
+    const { canRegenerate: again, isBehind } = place
+    const isElsewhere = entry.place?.canRegenerate !== again || entry.place.isBehind !== isBehind
+    if (entry.item !== item || isElsewhere || entry.more) {
+      entry.more = entry.turn?.update(item, place) ?? false
       entry.item = item
-      entry.last = last
+      entry.place = place
     }
     return entry.more ?? false
   }
@@ -59,12 +61,17 @@ export function createThread(actions: TurnActions & DraftActions, calm: boolean)
       const again = canRegenerate(view.conversation) && !view.outbox.some((draft) => draft.refused === undefined)
       const next = new Map<string, Shown>()
       let more = false
+      let isBusyAbove = false
       let place = turns.firstElementChild
       for (const [index, item] of items.entries()) {
         const key = item.kind === 'turn' ? item.turnId : item.key
         const entry = shown.get(key) ?? create(item)
         next.set(key, entry)
-        if (item.kind === 'turn') more = showTurn(entry, item, again && index === items.length - 1) || more
+        if (item.kind === 'turn') {
+          const isBehind = isBusyAbove && item.answer === undefined
+          more = showTurn(entry, item, { canRegenerate: again && index === items.length - 1, isBehind }) || more
+          isBusyAbove ||= item.waiting || isRunning(item)
+        }
         if (entry.element === place) place = place.nextElementSibling
         else turns.insertBefore(entry.element, place)
       }

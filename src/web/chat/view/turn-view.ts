@@ -9,11 +9,19 @@ export interface TurnActions {
   regenerate(): void
 }
 
+/** Where a turn stands among the others. */
+export interface TurnPlace {
+  /** Whether its answer can be given anew. */
+  readonly canRegenerate: boolean
+  /** Whether another turn has to end before its own begins. */
+  readonly isBehind: boolean
+}
+
 /** One turn in the thread. */
 export interface TurnView {
   readonly element: HTMLElement
   /** Shows the turn; answers whether there is more to show in the next frame. */
-  update(item: TurnItem, canRegenerate: boolean): boolean
+  update(item: TurnItem, place: TurnPlace): boolean
 }
 
 /** A view for one question and its answer, or its answers one after the other. */
@@ -59,12 +67,13 @@ export function createTurnView(actions: TurnActions, calm: boolean): TurnView {
 
   return {
     element,
-    update(item, canRegenerate) {
+    update(item, { canRegenerate, isBehind }) {
       now = item
       question.hidden = item.question === undefined
       if (question.textContent !== (item.question ?? '')) question.textContent = item.question ?? ''
-      waiting.hidden = item.place === undefined
-      waitingText.textContent = item.place === 1 ? 'Next in line.' : `Waiting: number ${item.place} in line.`
+      waiting.hidden = item.place === undefined && !isBehind
+      waitingText.textContent =
+        item.place === undefined ? 'Waits for the answer above.' : `Waits for the model: number ${item.place} in line.`
       const more = showAnswer(item.answer)
       const sentence = more ? undefined : outcomeSentence(item)
       note.hidden = sentence === undefined
