@@ -1,14 +1,19 @@
 import type { Logger } from 'pino'
 import type { Coordination, Lease } from '../coordination/coordination.ts'
-import { type ChannelLog, LogError, type LogRecord } from '../log/channel-log.ts'
-import type { ChatModel, ModelMessage } from '../model/chat-model.ts'
+import type { ChannelLog, LogRecord } from '../log/channel-log.ts'
+import type { ChatModel } from '../model/chat-model.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
+import { type AppendOfTurn, appendEnd } from '../turn/end-turn.ts'
 import type { RunTurn, Turn } from '../turn/run-turn.ts'
-import { Channel, type Member, newId, PAGE, producerOf, type Snapshot, type WritingFrame } from './channel.ts'
+import { countWords } from '../turn/word-count.ts'
+import { Channel, type Member, newId, producerOf, type Snapshot, type WritingFrame } from './channel.ts'
+import { planFrame } from './chat-plan.ts'
 import { apply, type ChatState, createChatState, displayOf, firstOpen, historyOf, type OpenTurn } from './chat-state.ts'
+import { contextOf } from './context.ts'
+import { readConversation } from './read-conversation.ts'
 import { chunksOf, historyPages } from './snapshot.ts'
 
 /** What all chats of one route share. */
@@ -96,7 +101,11 @@ export class ChatChannel extends Channel {
 
   override async snapshot(conversation_id: string | undefined): Promise<Snapshot> {
     const { historyMessages, isHistoryDoubled } = this.#options
-    const older = conversation_id === undefined ? undefined : await this.#readConversation(conversation_id)
+    const isOlder = conversation_id !== undefined && conversation_id !== this.#state.conversation_id
+    const older =
+      isOlder && this.hasConversation(conversation_id)
+        ? await readConversation(this.log, this.key, this.epoch, conversation_id, historyMessages)
+        : undefined
     // From here on nothing is awaited: messages, turn and offset are of one moment.
     const state = this.#state
     const messages = older ?? historyOf(state, historyMessages)
@@ -162,7 +171,7 @@ export class ChatChannel extends Channel {
   }
 
   async #write(frame: WritingFrame, member: Member): Promise<void> {
-    const plan = this.#plan(frame, member)
+    const plan = planFrame(frame, this.#state, member.client_id, this.#options.turnQueue)
     if ('refused' in plan) {
       if (!(await this.answerRepeat(member, frame.id))) this.#refuse(member, plan.refused, frame.id)
       return
@@ -181,51 +190,6 @@ export class ChatChannel extends Channel {
     }
     if (turn_id !== undefined) this.#origins.delete(turn_id)
     await this.answerRepeat(member, frame.id)
-  }
-
-  /** What a frame would write, or why it may not: judged by the log as it stands. */
-  #plan(frame: WritingFrame, member: Member): { entry: Entry; turn_id?: string } | { refused: ErrorCode } {
-    const state = this.#state
-    const { client_id } = member
-    const id = frame.id === undefined ? {} : { id: frame.id }
-    switch (frame.type) {
-      case 'user_message': {
-        if (state.open.size > this.#options.turnQueue) return { refused: 'busy' }
-        const asked = frame.conversation_id
-        if (asked !== undefined && asked !== state.conversation_id) {
-          const mayBegin = state.conversation_id === undefined && !state.conversations.has(asked)
-          if (!mayBegin) return { refused: 'conversation_mismatch' }
-        }
-        const conversation_id = state.conversation_id ?? asked ?? newId()
-        const turn_id = newId()
-        return {
-          entry: { type: 'user_message', turn_id, content: frame.content, ...id, client_id, conversation_id },
-          turn_id,
-        }
-      }
-      case 'regenerate': {
-        if (state.open.size > 0) return { refused: 'busy' }
-        const last = state.exchanges.at(-1)
-        if (last === undefined) return { refused: 'nothing_to_regenerate' }
-        const turn_id = newId()
-        return { entry: { type: 'typing', turn_id, regenerates: last.answer.turn_id, ...id }, turn_id }
-      }
-      case 'conversation_start': {
-        if (state.open.size > 0) return { refused: 'busy' }
-        const conversation_id = frame.conversation_id ?? newId()
-        if (state.conversations.has(conversation_id)) return { refused: 'conversation_exists' }
-        return { entry: { type: 'conversation_start', conversation_id, ...id, client_id } }
-      }
-      case 'conversation_end': {
-        if (state.open.size > 0) return { refused: 'busy' }
-        const conversation_id = frame.conversation_id ?? state.conversation_id
-        if (conversation_id === undefined || conversation_id !== state.conversation_id)
-          return { refused: 'conversation_mismatch' }
-        return { entry: { type: 'conversation_end', conversation_id, ...id, client_id } }
-      }
-      case 'message':
-        return { refused: 'illegal' }
-    }
   }
 
   #refuse(member: Member, code: ErrorCode, id: string | undefined): void {
@@ -274,7 +238,7 @@ export class ChatChannel extends Channel {
       model: this.#options.model,
       fairKey: origin?.fairKey ?? this.key,
       request: () => ({
-        messages: this.#context(turn_id),
+        messages: contextOf(this.#state, turn_id, this.#options.systemPrompt, this.#options.contextMessages),
         turn_id,
         channel: this.key,
         ...(origin !== undefined && { principal: origin.principal }),
@@ -297,56 +261,15 @@ export class ChatChannel extends Channel {
   }
 
   async #endWithoutModel(turn_id: string, outcome: 'stopped' | 'interrupted', fence?: number): Promise<void> {
-    const turn = this.#state.open.get(turn_id)
-    const words = turn?.answer.text.split(/\s+/).filter((word) => word !== '').length ?? 0
-    const entry: Entry = {
-      type: 'ai_stream_end',
-      turn_id,
-      outcome,
-      finish_reason: null,
-      usage: null,
-      ...(outcome === 'interrupted' && { error: { code: 'interrupted', content: errorFrame('interrupted').content } }),
-      content: '',
-      metadata: { total_words: words },
-    }
-    await this.append(entry, `turn:${turn_id}`, 'end', fence)
+    const words = countWords(this.#state.open.get(turn_id)?.answer.text ?? '')
+    const error = outcome === 'interrupted' ? outcome : undefined
+    const append: AppendOfTurn = (entry, producer, sequence) => this.append(entry, producer, sequence, fence)
+    await appendEnd(append, { turn_id, outcome, error, words })
   }
 
   #tellAll(code: ErrorCode, turn_id: string): void {
     const text = encode(errorFrame(code, { turn_id }))
     for (const member of this.members) member.answer(text)
-  }
-
-  /** What the model is asked for a turn: the conversation up to its user message. SPEC.md C11. */
-  #context(turn_id: string): ModelMessage[] {
-    const { systemPrompt, contextMessages } = this.#options
-    const messages: ModelMessage[] = []
-    for (const { user, answer } of this.#state.exchanges) {
-      messages.push({ role: 'user', content: user.content })
-      if (answer.turn_id === turn_id) break
-      if (answer.text !== '') messages.push({ role: 'assistant', content: answer.text })
-    }
-    const recent = messages.slice(-contextMessages)
-    return systemPrompt === '' ? recent : [{ role: 'system', content: systemPrompt }, ...recent]
-  }
-
-  async #readConversation(conversation_id: string) {
-    const { conversations, conversation_id: current } = this.#state
-    if (conversation_id === current || !conversations.has(conversation_id)) return undefined
-    const state = createChatState()
-    let history = historyOf(state, 0)
-    let position = { epoch: this.epoch, offset: 0 }
-    for (;;) {
-      const page = await this.log.read(this.key, position, PAGE)
-      if (!page.honoured) throw new LogError('failed', `the log of ${this.key} could not be read from its beginning`)
-      for (const { entry } of page.records) {
-        if (state.conversation_id === conversation_id) history = historyOf(state, this.#options.historyMessages)
-        apply(state, entry, this.#options.historyMessages)
-      }
-      const last = page.records.at(-1)
-      if (last === undefined) return history
-      position = { epoch: this.epoch, offset: last.offset }
-    }
   }
 }
 

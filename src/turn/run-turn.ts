@@ -3,11 +3,12 @@ import { type TurnEvent, turnMachine } from '../../machines/turn.machine.ts'
 import type { Actor, ActorHost } from '../actor/actor-host.ts'
 import type { Clock } from '../actor/clock.ts'
 import { type BehaviourOf, createInterpretedHost } from '../actor/interpreted-host.ts'
-import type { Appended } from '../log/channel-log.ts'
 import { type ChatModel, ModelError, type ModelRequest } from '../model/chat-model.ts'
-import type { Entry, Outcome, Usage } from '../protocol/entry.ts'
-import { ERRORS, type ErrorCode } from '../protocol/errors.ts'
-import { createDeltaBatcher, type DeltaBatcher, type DeltaKind } from './delta-batcher.ts'
+import type { Outcome, Usage } from '../protocol/entry.ts'
+import type { ErrorCode } from '../protocol/errors.ts'
+import { type AnswerMeter, createAnswerMeter } from './answer-meter.ts'
+import { createDeltaBatcher, type DeltaBatcher } from './delta-batcher.ts'
+import { type AppendOfTurn, appendEndAtLast } from './end-turn.ts'
 import type { LlmQueue, Ticket } from './llm-queue.ts'
 
 /** What one turn needs of its surroundings. */
@@ -23,11 +24,11 @@ export interface TurnOptions {
   /** Whose turn it is, for fairness. */
   readonly fairKey: string
   /** Appends an entry of this turn. */
-  readonly append: (entry: Entry, producer: string, sequence: number | string) => Promise<Appended>
+  readonly append: AppendOfTurn
   /** Told whenever the place in the model's queue changes; from 1. */
   readonly onPosition: (position: number) => void
-  /** The terminal entry is in the log. */
-  readonly onEnded: (outcome: Outcome) => void
+  /** The turn is over, its terminal entry in the log. */
+  readonly onEnded: () => void
   /** The terminal entry could not be written yet; it will be tried again. Told once. */
   readonly onUnsaved: () => void
 }
@@ -52,25 +53,20 @@ export interface TurnRunnerOptions {
 export type RunTurn = (options: TurnOptions) => Turn
 
 const MAX_BACKOFF_MS = 30_000
-/** How long a terminal entry that could not be written waits for its next try. */
-const RETRY_END_MS = 1_000
 
 /** The subject of the turn's chart: its data, which no chart state repeats. */
 interface Subject {
   readonly options: TurnOptions
   actor: Actor<TurnEvent> | undefined
   ticket: Ticket | undefined
-  release: (() => void) | undefined
   attempt: AbortController | undefined
   attempts: number
   readonly batcher: DeltaBatcher
   chunks: number
-  bytes: number
-  words: WordCount
+  readonly meter: AnswerMeter
   finishReason: string | null
   usage: Usage | null
   error: { code: ErrorCode; retryable: boolean; retryAfterMs: number | undefined } | undefined
-  isLogBroken: boolean
 }
 
 /** Makes the function that runs turns: the attempt loop, driven by `machines/turn.machine.ts`. */
@@ -81,11 +77,9 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
     actions: {
       waitForSlot(subject) {
         const ticket = runner.queue.request(subject.options.fairKey, {
-          granted(release) {
-            subject.release = release
-            subject.actor === undefined
-              ? queueMicrotask(() => send(subject, { type: 'slot.granted' }))
-              : send(subject, { type: 'slot.granted' })
+          granted() {
+            // It may be granted while the actor is being created, which cannot be told anything yet.
+            queueMicrotask(() => send(subject, { type: 'slot.granted' }))
           },
           moved: subject.options.onPosition,
         })
@@ -108,9 +102,7 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
         subject.error = { code: 'storage', retryable: false, retryAfterMs: undefined }
       },
       end(subject, _event, { outcome }) {
-        subject.attempt?.abort()
-        subject.ticket?.cancel()
-        subject.release?.()
+        letGo(subject)
         end(subject, outcome)
       },
     },
@@ -133,12 +125,16 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
   const host: ActorHost<Subject, TurnEvent> = createInterpretedHost(turnMachine, behaviour, clock, {
     onError(subject, error) {
       logger.error({ err: error, turn_id: subject.options.turn_id }, 'a turn failed by a fault of the server')
-      subject.attempt?.abort()
-      subject.ticket?.cancel()
-      subject.release?.()
+      letGo(subject)
       end(subject, 'failed')
     },
   })
+
+  /** Ends the request to the model, and gives its place to the next turn. */
+  function letGo(subject: Subject): void {
+    subject.attempt?.abort()
+    subject.ticket?.cancel()
+  }
 
   function send(subject: Subject, event: TurnEvent): void {
     subject.actor?.send(event)
@@ -173,28 +169,15 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
       }
       if (event.content === '') continue
       if (subject.chunks++ === 0) send(subject, { type: 'attempt.delta' })
-      if (take(subject, event.type, event.content)) continue
+      const taken = subject.meter.take(event.content, event.type === 'text')
+      if (taken !== '') subject.batcher.push(event.type, taken)
+      if (taken.length === event.content.length) continue
       subject.finishReason = 'length'
       subject.attempt?.abort()
       await finish(subject, undefined)
       return
     }
     if (!signal.aborted) throw new ModelError('model_cut', 'the stream ended without a finish', { retryable: true })
-  }
-
-  /** Takes a delta into the answer; answers false where that made it too long, with what fits taken. */
-  function take(subject: Subject, kind: DeltaKind, content: string): boolean {
-    const left = runner.maxAnswerBytes - subject.bytes
-    // One UTF-16 unit is at most three bytes of UTF-8, so most deltas need no count.
-    const bytes = content.length * 3 <= left ? content.length * 3 : Buffer.byteLength(content)
-    const fits = bytes <= left
-    const text = fits ? content : cutToBytes(content, left)
-    subject.bytes += fits ? Buffer.byteLength(content) : left
-    if (text !== '') {
-      if (kind === 'text') subject.words.add(text)
-      subject.batcher.push(kind, text)
-    }
-    return fits
   }
 
   async function finish(subject: Subject, signal: AbortSignal | undefined): Promise<void> {
@@ -224,7 +207,6 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
   }
 
   function logFailed(subject: Subject, error: unknown): void {
-    subject.isLogBroken = true
     logger.error({ err: error, turn_id: subject.options.turn_id }, 'an entry of a turn could not be written')
     send(subject, { type: 'log.failed' })
   }
@@ -236,33 +218,20 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
     } catch {
       // The batcher has told logFailed; the terminal entry below is tried until the log takes it.
     }
-    const code: ErrorCode | undefined =
-      outcome === 'failed' ? (error?.code ?? 'model_failed') : outcome === 'interrupted' ? 'interrupted' : undefined
-    const entry: Entry = {
-      type: 'ai_stream_end',
-      turn_id: options.turn_id,
-      outcome,
-      finish_reason: outcome === 'completed' ? subject.finishReason : null,
-      usage: subject.usage,
-      ...(code !== undefined && { error: { code, content: ERRORS[code].content } }),
-      content: '',
-      metadata: { total_words: subject.words.total() },
-    }
-    const write = (isFirst: boolean): Promise<void> =>
-      options.append(entry, `turn:${options.turn_id}`, 'end').then(
-        () => options.onEnded(outcome),
-        (failure: unknown) => {
-          if (isFirst) {
-            logger.error(
-              { err: failure, turn_id: options.turn_id },
-              'the end of a turn could not be written; trying again',
-            )
-            options.onUnsaved()
-          }
-          clock.setTimeout(() => void write(false), RETRY_END_MS)
-        },
-      )
-    await write(true)
+    const failure = outcome === 'failed' ? (error?.code ?? 'model_failed') : undefined
+    await appendEndAtLast(
+      options.append,
+      {
+        turn_id: options.turn_id,
+        outcome,
+        error: outcome === 'interrupted' ? 'interrupted' : failure,
+        finish_reason: outcome === 'completed' ? subject.finishReason : null,
+        usage: subject.usage,
+        words: subject.meter.words(),
+      },
+      { clock, logger, onUnsaved: options.onUnsaved },
+    )
+    options.onEnded()
   }
 
   return (options) => {
@@ -272,7 +241,6 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
       options,
       actor: undefined,
       ticket: undefined,
-      release: undefined,
       attempt: undefined,
       attempts: 0,
       batcher: createDeltaBatcher(
@@ -284,12 +252,10 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
         (error) => logFailed(subject, error),
       ),
       chunks: 0,
-      bytes: 0,
-      words: createWordCount(),
+      meter: createAnswerMeter(runner.maxAnswerBytes),
       finishReason: null,
       usage: null,
       error: undefined,
-      isLogBroken: false,
     }
     subject.actor = host.create(subject)
     return {
@@ -297,32 +263,4 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
       interrupt: () => send(subject, { type: 'turn.interrupt' }),
     }
   }
-}
-
-interface WordCount {
-  add(text: string): void
-  total(): number
-}
-
-/** Counts words between white space as the text comes in pieces, without keeping the text. */
-function createWordCount(): WordCount {
-  let words = 0
-  let isInWord = false
-  return {
-    add(text) {
-      for (const piece of text.split(/(\s+)/)) {
-        if (piece === '') continue
-        const isSpace = /^\s/.test(piece)
-        if (!isSpace && !isInWord) words++
-        isInWord = !isSpace
-      }
-    },
-    total: () => words,
-  }
-}
-
-/** The longest beginning of a text that has at most so many bytes of UTF-8, and does not end within a character. */
-function cutToBytes(text: string, bytes: number): string {
-  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytes))
-  return text.slice(0, read)
 }
