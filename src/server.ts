@@ -5,9 +5,9 @@ import { type ServerEvent, serverMachine } from '../machines/server.machine.ts'
 import type { Clock } from './actor/clock.ts'
 import { createInterpretedHost } from './actor/interpreted-host.ts'
 import { createTimerWheel } from './actor/timer-wheel.ts'
-import { type Channels, createChannels } from './channel/channels.ts'
+import type { Channels } from './channel/channels.ts'
 import { ChatChannel } from './channel/chat-channel.ts'
-import { RoomChannel } from './channel/room-channel.ts'
+import { createChatsAndRooms } from './chats-and-rooms.ts'
 import type { Config } from './config.ts'
 import { accept } from './connection/accept.ts'
 import { ANONYMOUS, createAdmission, type SignIn } from './connection/admission.ts'
@@ -17,17 +17,15 @@ import { createLocalCoordination } from './coordination/local-coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import { createMemoryLog } from './log/memory-log.ts'
 import { openSqliteLog } from './log/sqlite-log.ts'
-import { withBreaker } from './model/breaker.ts'
 import type { ChatModel } from './model/chat-model.ts'
-import { createOpenAiModel } from './model/openai-model.ts'
+import { createConfiguredModel } from './model/configured-model.ts'
 import { createSimulatedModel } from './model/simulated-model.ts'
 import { openFilesLimit } from './open-files.ts'
 import { count, createTelemetry, type Telemetry } from './telemetry.ts'
 import { type AdminServer, listenAdmin } from './transport/admin-server.ts'
 import { readPages } from './transport/pages.ts'
 import { listen, type Transport } from './transport/uws-server.ts'
-import { createLlmQueue } from './turn/llm-queue.ts'
-import { createTurnRunner } from './turn/run-turn.ts'
+import { keepSweeping, takeUpUnfinished } from './upkeep.ts'
 
 /** What a team plugs in of its own; everything else is made from the configuration. */
 export interface ServerParts extends Partial<SignIn> {
@@ -53,8 +51,6 @@ export interface StatewireServer {
   readonly telemetry: Telemetry
 }
 
-/** How often old turns are folded and old channels forgotten, in ms. */
-const SWEEP_INTERVAL_MS = 60_000
 /** Descriptors that are not connections: files, upstream sockets, those being closed. */
 const SPARE_FILES = 1_000
 /** How long interrupted turns may take to be written at the end of a drain, in ms. */
@@ -137,7 +133,22 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   async function start(): Promise<void> {
     const log = parts.log ?? (await openLog(config))
     try {
-      const channels = createChatsAndRooms(log)
+      const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
+      const configured = () =>
+        config.MODEL_PROVIDER === 'openai' ? createConfiguredModel(config, clock, logger) : simulated
+      const model = parts.model ?? configured()
+      logger.info({ store: log.description, model: model.description }, 'store and model')
+      const channels = createChatsAndRooms({
+        config,
+        clock,
+        logger,
+        log,
+        coordination,
+        model,
+        simulated,
+        isDraining,
+        onIdle: tellIfDrained,
+      })
       const host = createConnectionHost(clock)
       const admission = createAdmission(
         {
@@ -160,6 +171,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         admission,
         signIn,
         channels,
+        isDraining,
         reconnectAfterMs: () => Math.round(Math.random() * Math.max(RETURN_SPREAD_MS, config.DRAIN_MS)),
         onReleased(connection: Connection) {
           connections.delete(connection)
@@ -199,82 +211,13 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         throw error
       }
       server.send({ type: 'server.listening' })
-      sweep(log, channels)
-      await takeUpUnfinished(log, channels)
+      const upkeep = { config, clock, logger, log, channels }
+      keepSweeping(upkeep, () => !isDraining())
+      await takeUpUnfinished(upkeep)
     } catch (error) {
       if (running === undefined) await log.close()
       throw error
     }
-  }
-
-  function createChatsAndRooms(log: ChannelLog): Channels {
-    const queue = createLlmQueue({ clock, concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE })
-    const runTurn = createTurnRunner({
-      clock,
-      queue,
-      logger,
-      maxAttempts: config.LLM_ATTEMPTS,
-      backOffMs: config.LLM_BACKOFF_MS,
-      maxAnswerBytes: config.MAX_ANSWER_BYTES,
-    })
-    const shared = { log, logger, coordination, historyMessages: config.HISTORY_MESSAGES }
-    const onIdle = (channel: ChatChannel | RoomChannel) => {
-      channels.releaseIfIdle(channel)
-      tellIfDrained()
-    }
-    const chat = (model: ChatModel, isHistoryDoubled: boolean) => (key: string) =>
-      new ChatChannel(
-        {
-          ...shared,
-          model,
-          runTurn,
-          systemPrompt: config.SYSTEM_PROMPT,
-          contextMessages: config.CONTEXT_MESSAGES,
-          turnQueue: config.TURN_QUEUE,
-          isHistoryDoubled,
-          isDraining,
-          onIdle,
-        },
-        key,
-      )
-    const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
-    const model =
-      parts.model ?? (config.MODEL_PROVIDER === 'openai' ? createConfiguredModel(config, clock, logger) : simulated)
-    logger.info({ store: log.description, model: model.description }, 'store and model')
-    const createAiChat = chat(model, false)
-    const createChat = chat(simulated, true)
-    const channels = createChannels((key) => {
-      if (key.startsWith('room/')) return new RoomChannel({ ...shared, onIdle }, key)
-      return key.startsWith('chat/') ? createChat(key) : createAiChat(key)
-    })
-    return channels
-  }
-
-  /** Turns that a dead process left: their channels are read, which ends or runs them. SPEC.md C14. */
-  async function takeUpUnfinished(log: ChannelLog, channels: Channels): Promise<void> {
-    const keys = await log.unfinished()
-    if (keys.length > 0) logger.info({ channels: keys.length }, 'taking up unfinished turns')
-    for (const key of keys) {
-      try {
-        channels.releaseIfIdle(await channels.open(key, false, () => {}))
-      } catch (error) {
-        logger.error({ err: error, channel: key }, 'a channel with an unfinished turn could not be read')
-      }
-    }
-  }
-
-  /** Folds and forgets what is old enough, again and again while the server listens. */
-  function sweep(log: ChannelLog, channels: Channels): void {
-    const sweepOnce = async () => {
-      await log.fold(Date.now() - config.RESUME_WINDOW_S * 1000)
-      await log.expire(Date.now() - config.SESSION_TTL_S * 1000, channels.keys())
-    }
-    clock.setTimeout(() => {
-      if (isDraining()) return
-      sweepOnce()
-        .catch((error: unknown) => logger.error({ err: error }, 'old channels could not be folded or forgotten'))
-        .finally(() => sweep(log, channels))
-    }, SWEEP_INTERVAL_MS)
   }
 
   return {
@@ -304,22 +247,6 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
 
 function openLog(config: Config): Promise<ChannelLog> | ChannelLog {
   return config.STORE === 'memory' ? createMemoryLog() : openSqliteLog({ dataDir: config.DATA_DIR })
-}
-
-function createConfiguredModel(config: Config, clock: Clock, logger: Logger): ChatModel {
-  const model = createOpenAiModel({
-    clock,
-    apiKey: config.OPENAI_API_KEY,
-    baseUrl: config.OPENAI_BASE_URL,
-    model: config.MODEL,
-    firstTokenTimeoutMs: config.LLM_FIRST_TOKEN_TIMEOUT_MS,
-    idleTimeoutMs: config.LLM_IDLE_TIMEOUT_MS,
-  })
-  return withBreaker(model, {
-    clock,
-    onError: (_, error) => logger.error({ err: error }, 'the circuit breaker failed by its own fault'),
-    onTransition: (_, event, value) => logger.debug({ event: event.type, upstream: value }, 'circuit breaker'),
-  })
 }
 
 /** Where the built pages are: `dist/web`, seen from `src/` and from `dist/src/` alike. */

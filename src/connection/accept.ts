@@ -14,6 +14,7 @@ export interface AcceptOptions extends ConnectionOptions {
   readonly admission: Admission
   readonly signIn: SignIn
   readonly channels: Channels
+  readonly isDraining: () => boolean
 }
 
 /** Makes a socket a connection: its actor is `accepting` when this returns, and hears of the rest. SPEC.md L4. */
@@ -22,8 +23,10 @@ export function accept(socket: Socket, request: UpgradeRequest, options: AcceptO
   connection.actor = options.host.create(connection)
   join(connection, options).then(
     (refusal) => {
-      if (refusal === undefined) connection.actor.send({ type: 'connection.joined' })
-      else connection.actor.send({ type: 'connection.close', close: refusal })
+      if (refusal !== undefined) connection.actor.send({ type: 'connection.close', close: refusal })
+      else connection.actor.send({ type: 'connection.joined' })
+      // Who was being accepted when the drain began has not been told.
+      if (options.isDraining()) connection.actor.send({ type: 'server.draining' })
     },
     (error: unknown) => {
       options.logger.error({ err: error, connection_id: connection.client_id }, 'a connection could not be joined')

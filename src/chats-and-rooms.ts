@@ -1,0 +1,66 @@
+import type { Logger } from 'pino'
+import type { Clock } from './actor/clock.ts'
+import { type Channels, createChannels } from './channel/channels.ts'
+import { ChatChannel } from './channel/chat-channel.ts'
+import { RoomChannel } from './channel/room-channel.ts'
+import type { Config } from './config.ts'
+import type { Coordination } from './coordination/coordination.ts'
+import type { ChannelLog } from './log/channel-log.ts'
+import type { ChatModel } from './model/chat-model.ts'
+import { createLlmQueue } from './turn/llm-queue.ts'
+import { createTurnRunner } from './turn/run-turn.ts'
+
+/** What the channels of a server are made of. */
+export interface ChatsAndRoomsOptions {
+  readonly config: Config
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly log: ChannelLog
+  readonly coordination: Coordination
+  /** Answers on `/ai-chat`. */
+  readonly model: ChatModel
+  /** Answers on `/chat`. */
+  readonly simulated: ChatModel
+  readonly isDraining: () => boolean
+  /** A channel has nothing under way any more. */
+  readonly onIdle: () => void
+}
+
+/** The channels of all routes: which class and which model a key's route means is said here alone. */
+export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
+  const { config, clock, logger, log, coordination } = options
+  const queue = createLlmQueue({ clock, concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE })
+  const runTurn = createTurnRunner({
+    clock,
+    queue,
+    logger,
+    maxAttempts: config.LLM_ATTEMPTS,
+    backOffMs: config.LLM_BACKOFF_MS,
+    maxAnswerBytes: config.MAX_ANSWER_BYTES,
+  })
+  const shared = {
+    log,
+    logger,
+    coordination,
+    historyMessages: config.HISTORY_MESSAGES,
+    onIdle(channel: ChatChannel | RoomChannel) {
+      channels.releaseIfIdle(channel)
+      options.onIdle()
+    },
+  }
+  const chats = {
+    ...shared,
+    runTurn,
+    systemPrompt: config.SYSTEM_PROMPT,
+    contextMessages: config.CONTEXT_MESSAGES,
+    turnQueue: config.TURN_QUEUE,
+    isDraining: options.isDraining,
+  }
+  const aiChats = { ...chats, model: options.model, isHistoryDoubled: false }
+  const simulatedChats = { ...chats, model: options.simulated, isHistoryDoubled: true }
+  const channels = createChannels((key) => {
+    if (key.startsWith('room/')) return new RoomChannel(shared, key)
+    return new ChatChannel(key.startsWith('chat/') ? simulatedChats : aiChats, key)
+  })
+  return channels
+}
