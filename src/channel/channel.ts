@@ -62,6 +62,8 @@ export abstract class Channel implements Follower {
   readonly members: Set<Member> = new Set()
   /** Members at the head: they get entries as they come. The others read the log. */
   readonly live: Set<Member> = new Set()
+  /** Settles when the log, begun anew, has been read: until then nothing can be judged by what is folded. */
+  protected settled: Promise<void> = Promise.resolve()
   protected readonly log: ChannelLog
   #unfollow: (() => void) | undefined
   /** Records that came while the log was being read. */
@@ -107,10 +109,12 @@ export abstract class Channel implements Follower {
       if (load !== this.#loads) return
       if (!page.honoured) return this.load(false)
       for (const record of page.records) this.#take(record)
-      more = page.records.length > 0
+      more = this.head < page.head.offset
     }
     const early = this.#early
     this.#early = undefined
+    // Who caught up with a head that was still being read has missed what was read since, and catches up again (`reset`).
+    this.live.clear()
     for (const record of early) this.record(record)
     this.loaded()
   }
@@ -137,7 +141,8 @@ export abstract class Channel implements Follower {
 
   reset(head: Head): void {
     this.epoch = head.epoch ?? newEpoch()
-    this.load(false).then(
+    this.settled = this.load(false)
+    this.settled.then(
       () => {
         for (const member of this.members) member.logIsReset()
       },

@@ -127,6 +127,7 @@ export class ChatChannel extends Channel {
     }
     this.#next(async () => {
       try {
+        await this.settled
         await this.#write(frame, member)
       } catch (error) {
         this.#options.logger.error({ err: error, channel: this.key }, 'a frame could not be written')
@@ -138,6 +139,7 @@ export class ChatChannel extends Channel {
   /** Ends a turn, running or waiting; the running one without `turn_id`. SPEC.md C6. */
   override stop(turn_id: string | undefined): void {
     this.#next(async () => {
+      await this.settled
       const turn = turn_id === undefined ? firstOpen(this.#state) : this.#state.open.get(turn_id)
       if (turn === undefined) return
       const stop: Entry = { type: 'stop', turn_id: turn.turn_id }
