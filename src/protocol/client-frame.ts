@@ -3,7 +3,9 @@ import { z } from 'zod'
 /** The longest `id`, `turn_id` and `conversation_id`, in characters. SPEC.md P6. */
 export const MAX_ID_LENGTH = 64
 
-const id = z.string().min(1).max(MAX_ID_LENGTH)
+/** What names a frame, a turn or a conversation. SPEC.md P6. */
+export const idSchema = z.string().min(1).max(MAX_ID_LENGTH)
+const id = idSchema
 const content = z.string().min(1)
 // The depth of what is in here is bounded by the codec (P5); nobody but the model adapter of a team looks inside.
 const metadata = z.record(z.string(), z.unknown())

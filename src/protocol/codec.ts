@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { CLIENT_FRAME_TYPES, type ClientFrame, clientFrameSchema } from './client-frame.ts'
+import { CLIENT_FRAME_TYPES, type ClientFrame, clientFrameSchema, idSchema } from './client-frame.ts'
 import { ERRORS, type ErrorCode } from './errors.ts'
 import type { ErrorFrame, UnloggedFrame } from './server-frame.ts'
 
@@ -68,7 +68,7 @@ export function errorFrame(
 }
 
 function refusal(json: object, error: z.ZodError): ErrorFrame {
-  const id = 'id' in json && typeof json.id === 'string' && json.id.length <= 64 ? json.id : undefined
+  const id = 'id' in json ? idSchema.safeParse(json.id).data : undefined
   const issue = error.issues[0]
   if (issue?.code === 'invalid_union') {
     return errorFrame('unknown_type', { detail: `known: ${CLIENT_FRAME_TYPES.join(', ')}`, id })
