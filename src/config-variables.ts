@@ -54,11 +54,10 @@ const list = z.string().transform((text) =>
 const proxies = list.transform((items, context) => {
   const blocks = new BlockList()
   for (const item of items) {
-    const [address = '', prefix] = item.split('/')
+    const [, address = '', prefix] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(item) ?? []
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     const bits = prefix === undefined ? undefined : Number(prefix)
-    const most = family === 'ipv6' ? 128 : 32
-    if (isIP(address) === 0 || (bits !== undefined && !(Number.isInteger(bits) && bits >= 0 && bits <= most))) {
+    if (isIP(address) === 0 || (bits !== undefined && bits > (family === 'ipv6' ? 128 : 32))) {
       context.addIssue({ code: 'custom', message: 'not an address' })
       return z.NEVER
     }
@@ -68,7 +67,10 @@ const proxies = list.transform((items, context) => {
   return blocks
 })
 
-const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text.toLowerCase()
+const origins = list
+  .transform((items) => items.map((item) => item.toLowerCase()))
+  .refine((items) => items.every((item) => item === '*' || isOrigin(item)))
+const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text
 const isHttpUrl = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
 
 // Far above any use; a slip of the unit is caught.
@@ -169,7 +171,7 @@ export const VARIABLES = {
     what: 'Whose `X-Forwarded-For` counts.',
   }),
   ALLOWED_ORIGINS: variable({
-    schema: list.refine((items) => items.every((item) => item === '*' || isOrigin(item))).optional(),
+    schema: origins.optional(),
     takes: 'origins such as https://chat.example.com, separated by commas, or *',
     fallback: undefined,
     fallbackText: 'no `Origin` header, or one whose host is the `Host`',
