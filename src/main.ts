@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { type Logger, pino } from 'pino'
 import { ConfigError, loadConfig } from './config.ts'
 import { helpText, versionText } from './help.ts'
+import { LogError } from './log/channel-log.ts'
 import { createServer } from './server.ts'
 
 function createLogger(level: string): Logger {
@@ -31,10 +32,12 @@ async function serve(): Promise<void> {
   const config = loadConfig(process.env)
   const logger = createLogger(config.LOG_LEVEL)
   const server = createServer(config, { logger })
+  let isStopping = false
   const stop = (signal: NodeJS.Signals) => {
+    // The second signal of an impatient operator, whichever it is, ends the process at once.
+    if (isStopping) process.exit(1)
+    isStopping = true
     logger.info({ signal }, 'stopping')
-    // The second signal of an impatient operator ends the process at once.
-    process.once(signal, () => process.exit(1))
     server.stop().then(
       () => process.exit(0),
       (error: unknown) => {
@@ -43,17 +46,18 @@ async function serve(): Promise<void> {
       },
     )
   }
-  process.once('SIGTERM', stop)
-  process.once('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
   await server.start()
 }
 
 main().catch((error: unknown) => {
-  // What an operator can mend is told in one line; a stack is for what we must mend.
-  const isTold = error instanceof ConfigError || (error instanceof Error && error.message.startsWith('cannot '))
-  fail(
-    isTold || !(error instanceof Error)
-      ? String(error instanceof Error ? error.message : error)
-      : (error.stack ?? error.message),
-  )
+  if (!(error instanceof Error)) fail(String(error))
+  else fail(isTold(error) ? error.message : (error.stack ?? error.message))
 })
+
+/** What an operator can mend is told in one line; a stack is for what we must mend. */
+function isTold(error: Error): boolean {
+  const isUsage = 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_')
+  return error instanceof ConfigError || error instanceof LogError || isUsage || error.message.startsWith('cannot ')
+}
