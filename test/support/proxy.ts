@@ -1,0 +1,89 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { onTestFinished } from 'vitest'
+
+/** A TCP proxy in front of a server of the test's own, which can do what networks do. */
+export interface Proxy {
+  /** `ws://127.0.0.1:<port>`. */
+  readonly url: string
+  /** How many connections there ever were. */
+  readonly accepted: number
+  /** Resets every connection that is open now. */
+  cutAll(): void
+  /** Takes nothing more from the server, so that its sockets fill up; `thaw` goes on. */
+  freeze(): void
+  thaw(): void
+  /** Where new connections go from now on, such as a server that was started again. */
+  aimAt(url: string): void
+}
+
+/** Starts one in front of `ws://127.0.0.1:<port>`; ended when the test has finished. */
+export async function startProxy(target: string): Promise<Proxy> {
+  let port = portOf(target)
+  let accepted = 0
+  let isFrozen = false
+  const pairs = new Set<{ client: Socket; server: Socket }>()
+
+  const listener = createServer((client) => {
+    accepted++
+    const server = connect(port, '127.0.0.1')
+    const pair = { client, server }
+    pairs.add(pair)
+    client.setNoDelay(true)
+    server.setNoDelay(true)
+    const end = () => {
+      pairs.delete(pair)
+      client.destroy()
+      server.destroy()
+    }
+    for (const socket of [client, server]) {
+      // A connection that breaks is what this is for; `close` follows.
+      socket.on('error', () => {})
+      socket.on('close', end)
+    }
+    client.pipe(server)
+    server.pipe(client)
+    if (isFrozen) hold(server, client)
+  })
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+
+  const cutAll = () => {
+    for (const { client, server } of pairs) {
+      client.resetAndDestroy()
+      server.resetAndDestroy()
+    }
+  }
+  onTestFinished(() => {
+    cutAll()
+    listener.close()
+  })
+
+  return {
+    url: `ws://127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    get accepted() {
+      return accepted
+    },
+    cutAll,
+    freeze() {
+      isFrozen = true
+      for (const { client, server } of pairs) hold(server, client)
+    },
+    thaw() {
+      isFrozen = false
+      for (const { client, server } of pairs) server.pipe(client)
+    },
+    aimAt(url) {
+      port = portOf(url)
+    },
+  }
+}
+
+function hold(server: Socket, client: Socket): void {
+  server.unpipe(client)
+  server.pause()
+}
+
+function portOf(url: string): number {
+  return Number(new URL(url).port)
+}

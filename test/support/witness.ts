@@ -1,0 +1,137 @@
+import { createHash } from 'node:crypto'
+import type { Frame } from './client.ts'
+
+/** What is known of one turn. `reasoning` is unknown where the turn came from a `history`. */
+interface SeenTurn {
+  text: string
+  reasoning: string | undefined
+  outcome: string | undefined
+}
+
+/** Somebody who remembers everything that he was shown, over all his connections, and throws when it does not fit. */
+export interface Witness {
+  /** Takes a frame, in order; `welcome` begins a connection. */
+  take(frame: Frame): void
+  readonly epoch: string
+  readonly offset: number
+  /** `?epoch=…&offset=…`, or nothing where he never was connected. */
+  readonly query: string
+  /** What is shown now, by `turn_id`. */
+  readonly turns: ReadonlyMap<string, Readonly<SeenTurn>>
+  /** What a turn had come to at each `epoch:offset` that he was shown. */
+  readonly states: ReadonlyMap<string, string>
+  readonly counts: { frames: number; welcomes: number; resumed: number }
+  /** Ends the memory of what was shown under an offset as final: nothing may be missing that another witness saw. */
+  compare(reference: Witness): void
+}
+
+/**
+ * The rules of a client by SPEC.md G1, G4 and G13, and three more that no server may break: within a connection offsets
+ * rise, what stood at an offset stands there for ever, and a turn's text only grows.
+ */
+export function createWitness(): Witness {
+  const turns = new Map<string, SeenTurn>()
+  const states = new Map<string, string>()
+  const longest = new Map<string, string>()
+  const counts = { frames: 0, welcomes: 0, resumed: 0 }
+  let epoch = ''
+  let offset = 0
+
+  function fail(what: string, frame: Frame): never {
+    throw new Error(`${what} at ${epoch}:${offset}: ${JSON.stringify(frame).slice(0, 300)}`)
+  }
+
+  function turnOf(turn_id: string): SeenTurn {
+    const turn = turns.get(turn_id) ?? { text: '', reasoning: '', outcome: undefined }
+    turns.set(turn_id, turn)
+    return turn
+  }
+
+  function welcome(frame: Frame): void {
+    counts.welcomes++
+    if (frame.resumed === true) {
+      counts.resumed++
+      const isMine = frame.offset === offset && (frame.epoch === epoch || offset === 0)
+      if (!isMine) fail('resumed elsewhere than asked', frame)
+    } else if (frame.offset !== 0) {
+      fail('a fresh welcome with an offset', frame)
+    }
+    epoch = String(frame.epoch)
+    offset = Number(frame.offset)
+    if (offset === 0) turns.clear()
+  }
+
+  function apply(frame: Frame): string | undefined {
+    const turn_id = typeof frame.turn_id === 'string' ? frame.turn_id : undefined
+    if (frame.type === 'history' && Array.isArray(frame.messages)) {
+      for (const message of frame.messages) {
+        if (message.role !== 'assistant') continue
+        turns.set(message.turn_id, { text: message.content, reasoning: undefined, outcome: message.outcome })
+      }
+    }
+    if (turn_id === undefined) return undefined
+    const turn = turnOf(turn_id)
+    const content = String(frame.content ?? '')
+    switch (frame.type) {
+      case 'ai_stream_chunk':
+      case 'ai_reasoning_chunk':
+        if (turn.outcome !== undefined) fail('a chunk after the end', frame)
+        if (frame.type === 'ai_stream_chunk') turn.text += content
+        else turn.reasoning = (turn.reasoning ?? '') + content
+        break
+      case 'ai_message':
+        turn.text = content
+        turn.reasoning = typeof frame.reasoning === 'string' ? frame.reasoning : ''
+        break
+      case 'ai_stream_end':
+        if (turn.outcome !== undefined) fail('a second end', frame)
+        turn.outcome = String(frame.outcome)
+    }
+    return turn_id
+  }
+
+  return {
+    take(frame) {
+      counts.frames++
+      if (frame.type === 'welcome') return welcome(frame)
+      const at = typeof frame.offset === 'number' ? frame.offset : undefined
+      if (at !== undefined && at <= offset) fail('an offset that was shown before', frame)
+      const turn_id = apply(frame)
+      if (at === undefined) return
+      offset = at
+      for (const [id, turn] of turns) {
+        const known = longest.get(`${epoch}:${id}`) ?? ''
+        if (!turn.text.startsWith(known)) fail(`the text of ${id} changed`, frame)
+        longest.set(`${epoch}:${id}`, turn.text)
+      }
+      const turn = turn_id === undefined ? undefined : turns.get(turn_id)
+      if (turn_id === undefined || turn?.reasoning === undefined) return
+      const state = `${turn_id} ${hash(turn.text)} ${hash(turn.reasoning)} ${turn.outcome ?? ''}`
+      const key = `${epoch}:${at}`
+      if ((states.get(key) ?? state) !== state) fail('something else than before', frame)
+      states.set(key, state)
+    },
+    get epoch() {
+      return epoch
+    },
+    get offset() {
+      return offset
+    },
+    get query() {
+      return epoch === '' ? '' : `?epoch=${epoch}&offset=${offset}`
+    },
+    turns,
+    states,
+    counts,
+    compare(reference) {
+      for (const [key, state] of states) {
+        const other = reference.states.get(key)
+        if (other !== state) throw new Error(`at ${key} one saw ${state}, the other ${other}`)
+      }
+    },
+  }
+}
+
+function hash(text: string): string {
+  return createHash('sha1').update(text).digest('base64url')
+}
