@@ -236,7 +236,7 @@ describe('chat page', () => {
       ['pixel', 'https://example.com/pixel.png'],
     ])
     for (const [, , rel] of links) expect(rel).toContain('noopener')
-    for (const text of ['script', 'entity', 'cover']) await page.getByText(text).last().click()
+    for (const text of ['script', 'entity', 'cover']) await page.locator('.markdown').getByText(text).last().click()
     expect(await page.evaluate('window.attacked')).toEqual([])
     expect(await page.locator('.markdown').textContent()).toContain('<script>attacked.push("script")</script>')
     expect(requests).toEqual([])
@@ -357,7 +357,7 @@ describe('chat page', () => {
     speech.say('Half of')
     await page.getByText('Half of').waitFor()
     expect(await spoken.textContent()).toBe('The model is answering.')
-    speech.say(' it')
+    speech.say(' **it**')
     speech.finish()
     await expect.poll(() => spoken.textContent()).toBe('Half of it')
   })

@@ -128,6 +128,20 @@ describe('conversation', () => {
     expect(lines(conversation)).toEqual(['> one', '< third (running)'])
   })
 
+  it('C8 finds the question that is answered anew above those that wait, in any history', () => {
+    const user = (content: string, turn_id: string) => ({ role: 'user', content, turn_id })
+    const old = { role: 'assistant', content: 'old', turn_id: 'b' }
+    for (const answer of [[old], []]) {
+      const conversation = play([
+        welcome(0),
+        { type: 'history', messages: [user('one', 'a'), ...answer, user('two', 'd')] },
+        { type: 'typing', turn_id: 'c', regenerates: 'b' },
+        chunk('c', 'new', 20),
+      ])
+      expect(lines(conversation)).toEqual(['> one', '< new (running)', '> two'])
+    }
+  })
+
   it('C8 offers to answer anew only when nothing runs or waits, and not across a divider', () => {
     const ended = play([welcome(0), asked('a', 'one', 1), typing('a', 2), end('a', 3)])
     expect(canRegenerate(ended)).toBe(true)

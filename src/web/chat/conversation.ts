@@ -144,9 +144,10 @@ function begin(items: readonly Item[], turnId: string, regenerates: string | und
   }
   if (items.some((item) => isOf(item, turnId))) return change(items, turnId, ask)
   if (regenerates !== undefined && items.some((item) => isOf(item, regenerates))) return change(items, regenerates, ask)
-  // What is answered anew is always the last question, also where a short history does not show its first turn.
-  const last = items.at(-1)
-  if (regenerates !== undefined && last?.kind === 'turn') return [...items.slice(0, -1), ask(last)]
+  // A history may not show the turn whose answer is replaced. It was the last one answered; those behind it wait.
+  const index = items.findLastIndex((item) => item.kind === 'divider' || item.answer !== undefined) + 1
+  const question = items[index]
+  if (regenerates !== undefined && question?.kind === 'turn') return items.with(index, ask(question))
   return [...items, { kind: 'turn', turnId, waiting: false, answer }]
 }
 

@@ -1,5 +1,5 @@
+import type { KeyedText } from './keyed-text.ts'
 import { type Outbox, readOutbox } from './outbox.ts'
-import type { KeyedText } from './recent-chats.ts'
 
 const KEY = 'statewire.outbox.'
 let kept: Outbox | undefined
@@ -10,7 +10,7 @@ export function draftsOf(storage: KeyedText, channel: string): Outbox {
 }
 
 /** Puts the drafts away, so that a reload loses none; under the same ids, so that none is written twice. */
-export function keepDrafts(storage: KeyedText & Pick<Storage, 'removeItem'>, channel: string, outbox: Outbox): void {
+export function keepDrafts(storage: KeyedText, channel: string, outbox: Outbox): void {
   if (outbox === kept) return
   kept = outbox
   try {

@@ -4,6 +4,7 @@ import { openBrowserSocket } from './browser-socket.ts'
 import { channelOfHash, hashOfChannel, randomName } from './channel-name.ts'
 import { type Chat, type ChatView, createChat } from './chat.ts'
 import { draftsOf, keepDrafts } from './kept-drafts.ts'
+import { keyedText } from './keyed-text.ts'
 import { forgetChat, recentChats, rememberChat, titleOf } from './recent-chats.ts'
 import { copyText } from './view/copy.ts'
 import { createPage } from './view/page.ts'
@@ -16,6 +17,8 @@ const clock: Clock = {
   },
 }
 
+const chatStorage = keyedText(() => window.localStorage)
+const draftStorage = keyedText(() => window.sessionStorage)
 let channel = ''
 let chat: Chat | undefined
 let title: string | undefined
@@ -38,7 +41,7 @@ const page = createPage(
       page.toast(copied ? 'Link copied' : 'The link could not be copied. It stands in the address bar.')
     },
     forget(name) {
-      forgetChat(localStorage, name)
+      forgetChat(chatStorage, name)
       showChats()
     },
   },
@@ -60,7 +63,7 @@ function enter(): void {
   title = undefined
   page.enter(name)
   showChats()
-  const heldBack = draftsOf(sessionStorage, name)
+  const heldBack = draftsOf(draftStorage, name)
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws'
   const mine = createChat({
     url: `${scheme}://${location.host}/ai-chat/${name}`,
@@ -79,10 +82,10 @@ function enter(): void {
 }
 
 function changed(view: ChatView): void {
-  keepDrafts(sessionStorage, channel, view.outbox)
+  keepDrafts(draftStorage, channel, view.outbox)
   const first = firstWords(view)
   if (first !== undefined && title === undefined) {
-    rememberChat(localStorage, channel, first, Date.now())
+    rememberChat(chatStorage, channel, first, Date.now())
     title = first
     showChats()
   }
@@ -95,7 +98,7 @@ function firstWords(view: ChatView): string | undefined {
 }
 
 function showChats(): void {
-  const chats = recentChats(localStorage)
+  const chats = recentChats(chatStorage)
   const known = chats.find((each) => each.channel === channel)?.title
   page.showChats(chats, known ?? (title === undefined ? 'New chat' : titleOf(title)))
 }

@@ -1,12 +1,11 @@
+import type { KeyedText } from './keyed-text.ts'
+
 /** A chat that was held in this browser. `title` is how its first message begins; `at` is ms since 1970. */
 export interface RecentChat {
   readonly channel: string
   readonly title: string
   readonly at: number
 }
-
-/** Where the list is kept: `localStorage`, or what a test gives. */
-export type KeyedText = Pick<Storage, 'getItem' | 'setItem'>
 
 const KEY = 'statewire.chats'
 const MAX_CHATS = 40

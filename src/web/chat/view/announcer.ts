@@ -6,7 +6,8 @@ import { outcomeSentence } from './turn-view.ts'
 /** Tells a screen reader what happened: an answer once it is whole, a connection once it is lost or back. */
 export interface Announcer {
   readonly element: HTMLElement
-  update(view: ChatView): void
+  /** To be called when all that has come is drawn; `textOf` gives a turn's answer as it is shown. */
+  update(view: ChatView, textOf: (turnId: string) => string): void
 }
 
 /** Reading every token aloud would be noise, so that the thread itself is silent and this speaks for it. */
@@ -22,10 +23,10 @@ export function createAnnouncer(): Announcer {
 
   return {
     element,
-    update(view) {
+    update(view, textOf) {
       const before = running === undefined ? undefined : ended(view, running)
       if (before !== undefined) {
-        element.textContent = [before.answer?.text, outcomeSentence(before)].filter(Boolean).join(' ')
+        element.textContent = `${textOf(before.turnId)} ${outcomeSentence(before) ?? ''}`.trim()
         running = undefined
       }
       for (const item of view.conversation.items) {

@@ -77,7 +77,10 @@ export function createComposer(actions: ComposerActions): Composer {
 
   return {
     element,
-    focus: () => input.focus({ preventScroll: true }),
+    focus() {
+      // On a touch screen this would bring up the keyboard before anyone asked for it.
+      if (window.matchMedia('(pointer: fine)').matches) input.focus({ preventScroll: true })
+    },
     fill(text) {
       input.value = text
       grow()

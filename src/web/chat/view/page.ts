@@ -92,7 +92,7 @@ export function createPage(root: HTMLElement, actions: PageActions, now: () => n
     // Before the server has said what the channel holds, nothing says that it is empty.
     welcome.hidden = !empty || latest.conversation.epoch === undefined
     const more = thread.update(latest)
-    announcer.update(latest)
+    if (!more) announcer.update(latest, thread.textOf)
     // Sentences that count seconds down are drawn once a second; nothing else here needs time.
     window.clearTimeout(clockTick)
     if (state.prominent) clockTick = window.setTimeout(schedule, 500)

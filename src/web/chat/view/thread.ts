@@ -10,6 +10,8 @@ export interface Thread {
   readonly element: HTMLElement
   /** Shows the chat; answers whether there is more to show in the next frame. */
   update(view: ChatView): boolean
+  /** A turn's answer as it is shown, without Markdown's signs. */
+  textOf(turnId: string): string
 }
 
 interface Shown {
@@ -56,6 +58,7 @@ export function createThread(actions: TurnActions & DraftActions, calm: boolean)
 
   return {
     element,
+    textOf: (turnId) => shown.get(turnId)?.element.querySelector('.markdown')?.textContent.trim() ?? '',
     update(view) {
       const { items } = view.conversation
       const again = canRegenerate(view.conversation) && !view.outbox.some((draft) => draft.refused === undefined)
@@ -77,7 +80,7 @@ export function createThread(actions: TurnActions & DraftActions, calm: boolean)
       }
       for (const [key, entry] of shown) if (next.get(key) !== entry) entry.element.remove()
       shown = next
-      const linked = view.link.at === 'open'
+      const linked = view.link.at === 'open' && !view.draining
       if (draftsShown?.outbox !== view.outbox || draftsShown.linked !== linked) {
         draftsShown = { outbox: view.outbox, linked }
         drafts.replaceChildren(...view.outbox.flatMap((draft) => createDraftView(draft, linked, actions) ?? []))

@@ -84,6 +84,7 @@ export function createTurnView(actions: TurnActions, calm: boolean): TurnView {
       // Where a note offers it in words, the icon would say it twice.
       again.hidden = !canRegenerate || sentence !== undefined
       tools.hidden = more || isRunning(item) || (copy.hidden && again.hidden)
+      end.hidden = note.hidden && tools.hidden
       element.classList.toggle('last', canRegenerate)
       return more
     },
@@ -99,7 +100,8 @@ export function outcomeSentence(item: TurnItem): string | undefined {
     case 'stopped':
       return answer.text === '' ? 'Stopped before an answer came.' : 'Stopped.'
     case 'failed':
-      return answer.failure ?? 'There was no answer.'
+      // A history tells that it failed, but no longer why.
+      return answer.failure ?? (answer.text === '' ? 'There was no answer.' : 'The answer broke off before its end.')
     case 'interrupted':
       return 'The answer was interrupted.'
     case 'completed':
