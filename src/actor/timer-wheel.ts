@@ -34,40 +34,47 @@ const realDrive: WheelDrive = {
  */
 export function createTimerWheel(onError: (error: unknown) => void, drive: WheelDrive = realDrive): Clock {
   const slots: WheelTimer[] = Array.from({ length: SLOTS }, emptyList)
+  /** Timers of the tick in hand that are still to be fired: a callback may clear them, or add others to their slot. */
+  const firing = emptyList()
   let tick = Math.floor(drive.now() / TICK_MS)
   let size = 0
   let callOff: (() => void) | undefined
 
   function arm(): void {
-    if (callOff === undefined && size > 0) callOff = drive.after(turn, TICK_MS)
+    // At the beginning of the next tick: a whole tick from now would be up to two ticks late.
+    if (callOff === undefined && size > 0) callOff = drive.after(turn, TICK_MS - (drive.now() % TICK_MS))
   }
 
   function turn(): void {
     callOff = undefined
     const target = Math.floor(drive.now() / TICK_MS)
-    while (tick < target && size > 0) {
-      tick++
-      fire(slots[tick % SLOTS] as WheelTimer)
+    try {
+      while (tick < target && size > 0) {
+        tick++
+        fire(slots[tick % SLOTS] as WheelTimer)
+      }
+      tick = Math.max(tick, target)
+    } finally {
+      arm()
     }
-    tick = Math.max(tick, target)
-    arm()
   }
 
   function fire(list: WheelTimer): void {
-    let timer = list.next
-    while (timer !== list) {
+    for (let timer = list.next; timer !== list; ) {
+      const { next } = timer
       if (timer.due <= tick) {
-        const { callback } = timer
-        remove(timer)
-        try {
-          callback?.()
-        } catch (error) {
-          onError(error)
-        }
-        // The callback may have changed the list anywhere; what is due and still there is found from its beginning.
-        timer = list.next
-      } else {
-        timer = timer.next
+        unlink(timer)
+        link(timer, firing)
+      }
+      timer = next
+    }
+    while (firing.next !== firing) {
+      const { callback } = firing.next
+      remove(firing.next)
+      try {
+        callback?.()
+      } catch (error) {
+        onError(error)
       }
     }
   }
@@ -75,8 +82,7 @@ export function createTimerWheel(onError: (error: unknown) => void, drive: Wheel
   function remove(timer: WheelTimer): void {
     if (timer.callback === undefined) return
     timer.callback = undefined
-    timer.previous.next = timer.next
-    timer.next.previous = timer.previous
+    unlink(timer)
     size--
   }
 
@@ -85,10 +91,8 @@ export function createTimerWheel(onError: (error: unknown) => void, drive: Wheel
     setTimeout(callback, delayMs) {
       if (size === 0) tick = Math.floor(drive.now() / TICK_MS)
       const due = Math.max(tick + 1, Math.ceil((drive.now() + delayMs) / TICK_MS))
-      const list = slots[due % SLOTS] as WheelTimer
-      const timer: WheelTimer = { callback, due, previous: list.previous, next: list }
-      list.previous.next = timer
-      list.previous = timer
+      const timer = { callback, due } as WheelTimer
+      link(timer, slots[due % SLOTS] as WheelTimer)
       size++
       arm()
       return timer
@@ -105,4 +109,20 @@ function emptyList(): WheelTimer {
   list.previous = list
   list.next = list
   return list
+}
+
+/** Puts a timer at the end of a list. */
+function link(timer: WheelTimer, list: WheelTimer): void {
+  timer.previous = list.previous
+  timer.next = list
+  list.previous.next = timer
+  list.previous = timer
+}
+
+/** Takes a timer out of its list; it keeps no other timer alive after that. */
+function unlink(timer: WheelTimer): void {
+  timer.previous.next = timer.next
+  timer.next.previous = timer.previous
+  timer.previous = timer
+  timer.next = timer
 }
