@@ -35,10 +35,15 @@ export interface Actor<E extends ActorEvent> {
   stop(): void
 }
 
+/** What moves a chart beside the events that it is sent: its start, and a timer of a state. Named as XState names them. */
+export interface HostEvent {
+  readonly type: 'xstate.init' | `xstate.after.${string}`
+}
+
 /** What a host tells whoever made it. */
 export interface HostOptions<S, E extends ActorEvent> {
-  /** After each event that the chart took: what it was, and the state it led to. */
-  readonly onTransition?: (subject: S, event: E, value: StateValue) => void
+  /** After the start and each event or timer that the chart took: what it was, and the state it led to. */
+  readonly onTransition?: (subject: S, event: E | HostEvent, value: StateValue) => void
   /** An action, guard or delay threw. That actor is stopped; the others go on. */
   readonly onError: (subject: S, error: unknown) => void
 }

@@ -1,5 +1,5 @@
-import { type AnyEventObject, type AnyStateMachine, createActor } from 'xstate'
-import type { Actor, ActorEvent, ActorHost, Behaviour, HostOptions, StateValue } from './actor-host.ts'
+import { type AnyEventObject, type AnyStateMachine, createActor, type InspectionEvent } from 'xstate'
+import type { Actor, ActorEvent, ActorHost, Behaviour, HostEvent, HostOptions, StateValue } from './actor-host.ts'
 import type { Clock, Timer } from './clock.ts'
 
 type Provided<M extends AnyStateMachine> = Parameters<M['provide']>[0]
@@ -26,6 +26,7 @@ export function createInterpretedHost<M extends AnyStateMachine, S, E extends Ac
   clock: Clock,
   options: HostOptions<S, E>,
 ): ActorHost<S, E> {
+  const { onTransition, onError } = options
   let current: S | undefined
   // Set around each start, event and timer, so it is there whenever XState calls an implementation.
   const subject = (): S => current as S
@@ -52,7 +53,7 @@ export function createInterpretedHost<M extends AnyStateMachine, S, E extends Ac
   } as Provided<AnyStateMachine>)
 
   function createFor(of: S): Actor<E> {
-    let inHand: ActorEvent | undefined
+    let isInHand = false
     const pending: E[] = []
     // Its initial state is computed here already, guards and delays included.
     const actor = within(of, () =>
@@ -60,30 +61,45 @@ export function createInterpretedHost<M extends AnyStateMachine, S, E extends Ac
         clock: {
           setTimeout: (callback: () => void, delayMs: number) =>
             clock.setTimeout(() => {
-              inHand = { type: 'after' }
-              within(of, callback)
-              inHand = undefined
+              takeInHand(callback)
               takePending()
             }, delayMs),
           clearTimeout: (timer: Timer | undefined) => timer !== undefined && clock.clearTimeout(timer),
         },
+        // It costs every event something, whether it does anything or not.
+        ...(onTransition !== undefined && {
+          inspect: tellTransitions<E>((event, value) => onTransition(of, event, value)),
+        }),
       }),
     )
-    actor.subscribe({
-      next(snapshot) {
-        options.onTransition?.(of, inHand as E, snapshot.value as StateValue)
-      },
-      error: (error) => options.onError(of, error),
-    })
+    actor.subscribe({ error: (error) => onError(of, error) })
 
     const isActive = () => actor.getSnapshot().status === 'active'
-    const can = (event: ActorEvent) => isActive() && within(of, () => actor.getSnapshot().can(event as AnyEventObject))
+
+    function can(event: ActorEvent): boolean {
+      if (!isActive()) return false
+      try {
+        return within(of, () => actor.getSnapshot().can(event as AnyEventObject))
+      } catch (error) {
+        // A guard's fault, which XState leaves to whoever asks.
+        stop()
+        onError(of, error)
+        return false
+      }
+    }
+
+    function takeInHand(run: () => void): void {
+      isInHand = true
+      try {
+        within(of, run)
+      } finally {
+        isInHand = false
+      }
+    }
 
     function take(event: E): boolean {
       if (!can(event)) return false
-      inHand = event
-      within(of, () => actor.send(event as unknown as AnyEventObject))
-      inHand = undefined
+      takeInHand(() => actor.send(event as unknown as AnyEventObject))
       return true
     }
 
@@ -91,14 +107,17 @@ export function createInterpretedHost<M extends AnyStateMachine, S, E extends Ac
       for (let event = pending.shift(); event !== undefined; event = pending.shift()) take(event)
     }
 
-    inHand = { type: 'start' }
-    within(of, () => actor.start())
-    inHand = undefined
+    function stop(): void {
+      pending.length = 0
+      actor.stop()
+    }
+
+    takeInHand(() => actor.start())
     takePending()
 
     return {
       send(event) {
-        if (inHand !== undefined) {
+        if (isInHand) {
           pending.push(event)
           return true
         }
@@ -109,14 +128,25 @@ export function createInterpretedHost<M extends AnyStateMachine, S, E extends Ac
       value: () => actor.getSnapshot().value as StateValue,
       matches: (path) => actor.getSnapshot().matches(nested(path) as never),
       legal: (types) => types.filter((type) => can({ type })),
-      stop() {
-        pending.length = 0
-        actor.stop()
-      },
+      stop,
     }
   }
 
   return { create: createFor }
+}
+
+/** Hears of each step of an actor; tells those that took a transition, when their actions have run. */
+function tellTransitions<E extends ActorEvent>(
+  tell: (event: E | HostEvent, value: StateValue) => void,
+): (step: InspectionEvent) => void {
+  let isTaken = false
+  return (step) => {
+    if (step.type === '@xstate.microstep' && step._transitions.length > 0) isTaken = true
+    if (step.type !== '@xstate.snapshot' || step.actorRef.getSnapshot().status === 'error') return
+    if (isTaken || step.event.type === 'xstate.init')
+      tell(step.event as unknown as E | HostEvent, (step.snapshot as unknown as { value: StateValue }).value)
+    isTaken = false
+  }
 }
 
 const nestedByPath = new Map<string, StateValue>()
