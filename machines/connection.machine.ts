@@ -39,8 +39,6 @@ export const connectionMachine = setup({
     isEcho: () => false,
     /** Nothing was heard since the last look. */
     isSilent: () => false,
-    /** Something was heard since the ping. */
-    isHeard: () => false,
     /** Bytes wait in the socket: its reader may be too slow to answer. */
     isReaderSlow: () => false,
     /** Refused for the rate more than `RATE_STRIKES` times within a minute. */
@@ -134,7 +132,6 @@ export const connectionMachine = setup({
               on: { 'socket.heard': { target: 'alive' } },
               after: {
                 heartbeatTimeout: [
-                  { guard: 'isHeard', target: 'alive' },
                   { guard: 'isReaderSlow', target: 'alive' },
                   { target: '#connection.closing', actions: { type: 'close', params: { close: 'heartbeat' } } },
                 ],

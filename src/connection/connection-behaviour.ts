@@ -12,7 +12,6 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
     isRoom: ({ request }) => request.route === 'room',
     isEcho: ({ request }) => request.route === 'ws',
     isSilent: ({ heardAt, options }) => options.clock.now() - heardAt >= options.config.HEARTBEAT_INTERVAL_MS,
-    isHeard: ({ heardAt, pingedAt }) => heardAt > pingedAt,
     isReaderSlow: ({ socket }) => socket.buffered() > 0,
     isAbusive: ({ rate }) => rate.isAbusive(),
   },
