@@ -58,6 +58,14 @@ const INTERRUPT_DEADLINE_MS = 2_000
 /** Over how long clients are told to spread their return, at least, in ms. */
 const RETURN_SPREAD_MS = 1_000
 
+interface Running {
+  readonly log: ChannelLog
+  readonly channels: Channels
+  readonly transport: Transport
+  readonly admin: AdminServer
+  readonly endSweeping: () => void
+}
+
 /** Makes a server of a configuration and a team's own parts. */
 export function createServer(config: Config, parts: ServerParts = {}): StatewireServer {
   const logger = parts.logger ?? pino({ level: 'silent' })
@@ -65,7 +73,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   const telemetry = createTelemetry()
   const coordination = createLocalCoordination()
   const connections = new Set<Connection>()
-  let running: { log: ChannelLog; channels: Channels; transport: Transport; admin: AdminServer } | undefined
+  let running: Running | undefined
   let stopped: (() => void) | undefined
   const whenStopped = new Promise<void>((resolve) => {
     stopped = resolve
@@ -112,7 +120,8 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
 
   async function shutDown(): Promise<void> {
     if (running === undefined) return
-    const { log, transport, admin } = running
+    const { log, transport, admin, endSweeping } = running
+    endSweeping()
     for (const connection of connections) connection.actor.send({ type: 'connection.close', close: 'draining' })
     await allReleased()
     transport.close()
@@ -149,6 +158,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         isDraining,
         onIdle: tellIfDrained,
       })
+      const upkeep = { config, clock, logger, log, channels }
       const host = createConnectionHost(clock)
       const admission = createAdmission(
         {
@@ -205,14 +215,12 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
             return undefined
           },
         })
-        running = { log, channels, transport, admin }
+        running = { log, channels, transport, admin, endSweeping: keepSweeping(upkeep) }
       } catch (error) {
         transport.close()
         throw error
       }
       server.send({ type: 'server.listening' })
-      const upkeep = { config, clock, logger, log, channels }
-      keepSweeping(upkeep, () => !isDraining())
       await takeUpUnfinished(upkeep)
     } catch (error) {
       if (running === undefined) await log.close()

@@ -17,19 +17,27 @@ export interface UpkeepOptions {
 export const SWEEP_INTERVAL_MS = 60_000
 const SECOND_MS = 1_000
 
-/** Folds and forgets what is old enough, again and again while `isWanted`. SPEC.md G7, G15. */
-export function keepSweeping(options: UpkeepOptions, isWanted: () => boolean): void {
-  const { config, clock, logger, log, channels } = options
+/** Folds and forgets what is old enough, again and again, until the function that it answers is called. SPEC.md G7, G15. */
+export function keepSweeping({ config, clock, logger, log, channels }: UpkeepOptions): () => void {
   const sweep = async () => {
     await log.fold(Date.now() - config.RESUME_WINDOW_S * SECOND_MS)
     await log.expire(Date.now() - config.SESSION_TTL_S * SECOND_MS, channels.keys())
   }
-  clock.setTimeout(() => {
-    if (!isWanted()) return
-    sweep()
-      .catch((error: unknown) => logger.error({ err: error }, 'old channels could not be folded or forgotten'))
-      .finally(() => keepSweeping(options, isWanted))
-  }, SWEEP_INTERVAL_MS)
+  const again = () =>
+    clock.setTimeout(() => {
+      sweep()
+        .catch((error: unknown) => logger.error({ err: error }, 'old channels could not be folded or forgotten'))
+        .finally(() => {
+          if (!hasEnded) timer = again()
+        })
+    }, SWEEP_INTERVAL_MS)
+  let timer = again()
+  let hasEnded = false
+  return () => {
+    hasEnded = true
+    // A timer that is left would keep the process alive for as long as it has to go.
+    clock.clearTimeout(timer)
+  }
 }
 
 /** Turns that a dead process left: their channels are read, which ends them or runs them again. SPEC.md C14. */
