@@ -82,8 +82,8 @@ export type Entry = z.infer<typeof entrySchema>
 export type EntryOf<T extends Entry['type']> = Extract<Entry, { type: T }>
 
 /** Whether members never see this entry. */
-export function isHidden(entry: Entry): boolean {
-  return entry.type === 'attempt' || entry.type === 'stop'
+export function isHidden({ type }: Pick<Entry, 'type'>): boolean {
+  return type === 'attempt' || type === 'stop'
 }
 
 /** By how much an entry changes the number of its channel's turns without a terminal entry: 1, -1 or 0. */
