@@ -1,4 +1,4 @@
-import type { Entry, Outcome } from '../protocol/entry.ts'
+import type { Entry, EntryOf, Outcome } from '../protocol/entry.ts'
 import type { HistoryMessage } from '../protocol/server-frame.ts'
 
 /** What one turn has said so far. */
@@ -9,6 +9,8 @@ export interface Answer {
   /** Chunks in the log, of both kinds; folded ones count as one. */
   chunks: number
   outcome: Outcome | undefined
+  /** Why it failed, in plain words. */
+  error: EntryOf<'ai_stream_end'>['error']
 }
 
 /** One message of the user and the answer that counts: the latest, where it was regenerated. */
@@ -110,6 +112,7 @@ export function apply(state: ChatState, entry: Entry, keep: number): void {
       const turn = state.open.get(entry.turn_id)
       if (turn === undefined) return
       turn.answer.outcome = entry.outcome
+      turn.answer.error = entry.error
       state.open.delete(entry.turn_id)
       return
     }
@@ -145,7 +148,8 @@ export function historyOf(state: ChatState, limit: number): HistoryMessage[] {
   for (const { turn_id, user, answer } of state.exchanges) {
     messages.push({ role: 'user', content: user.content, ...(user.id !== undefined && { id: user.id }), turn_id })
     if (answer.outcome === undefined) continue
-    messages.push({ role: 'assistant', content: answer.text, turn_id: answer.turn_id, outcome: answer.outcome })
+    const { text: content, turn_id: answeredBy, outcome, error } = answer
+    messages.push({ role: 'assistant', content, turn_id: answeredBy, outcome, ...(error !== undefined && { error }) })
   }
   return messages.slice(-limit)
 }
@@ -157,7 +161,7 @@ function begin(state: ChatState, conversation_id: string): void {
 }
 
 function createAnswer(turn_id: string): Answer {
-  return { turn_id, text: '', reasoning: '', chunks: 0, outcome: undefined }
+  return { turn_id, text: '', reasoning: '', chunks: 0, outcome: undefined, error: undefined }
 }
 
 function createOpenTurn(answer: Answer, regenerates: string | undefined): OpenTurn {

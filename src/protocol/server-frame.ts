@@ -9,6 +9,8 @@ const historyMessage = z.strictObject({
   turn_id: z.string().optional(),
   client_id: z.string().optional(),
   outcome: z.enum(OUTCOMES).optional(),
+  /** Why an answer failed. */
+  error: z.object({ code: z.string(), content: z.string() }).optional(),
 })
 /** One message of a `history` frame. */
 export type HistoryMessage = z.infer<typeof historyMessage>
