@@ -1,10 +1,10 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, delimiter, dirname, join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -13,8 +13,10 @@ const LEFT_OUT = new Set(['node_modules', '.git', 'dist', 'data', 'coverage'])
 
 /** Runs a program to its end under this Node.js; answers its standard output. Rejects with what it said where it fails. */
 export async function run(cwd: string, program: string, ...options: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(program, options, { cwd, env: environment(), encoding: 'utf8' })
-  return stdout
+  const child = spawn(program, options, { cwd, env: environment(), stdio: ['ignore', 'pipe', 'pipe'] })
+  const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+  if (code !== 0) throw new Error(`${program} ${options.join(' ')} ended with ${code}:\n${output}${errors}`)
+  return output
 }
 
 /** What a program in a project of its own gets: nothing of the npm that runs the tests but its cache and registry. */
