@@ -25,6 +25,8 @@ export interface Member {
   signal(text: string): void
   /** The answer to something that this member asked; never dropped. */
   answer(text: string): void
+  /** The same, by a frame of the log: not told before the member has got all that stands before it. SPEC.md G13. */
+  acknowledge(position: Position, text: string): void
   turnIs(display: TurnDisplay): void
   /** The log is another incarnation: the member must read it anew. */
   logIsReset(): void
@@ -69,6 +71,8 @@ export abstract class Channel implements Follower {
   /** Records that came while the log was being read. */
   #early: LogRecord[] | undefined
   #loads = 0
+  #isRead = false
+  #reading: Promise<void> = Promise.resolve()
 
   constructor(log: ChannelLog, key: string) {
     this.log = log
@@ -92,31 +96,63 @@ export abstract class Channel implements Follower {
   /** Something is under way that must not be forgotten, members or not. */
   abstract isBusy(): boolean
 
-  /** Follows the log and reads it to its head. `isNew`: nothing can be in it. Rejects with LogError. */
-  async load(isNew: boolean): Promise<void> {
+  /**
+   * Follows the log and reads it to its head. `isNew`: nothing can be in it. `proposed` is the epoch of a log without
+   * entries. Rejects with LogError.
+   */
+  async load(isNew: boolean, proposed: string = this.epoch): Promise<void> {
     const load = ++this.#loads
     this.#unfollow ??= this.log.follow(this.key, this)
-    if (isNew) return this.loaded()
+    if (isNew) return this.#loaded()
     this.#early = []
-    this.live.clear()
-    this.clear()
-    this.head = 0
     const head = await this.log.head(this.key)
     if (load !== this.#loads) return
-    this.epoch = head.epoch ?? this.epoch
+    const epoch = head.epoch ?? proposed
+    // A log that is read anew is read to its end before anything changes: until then, a running turn and its members
+    // go on by what was known.
+    const records: LogRecord[] = []
+    if (!this.#isRead) this.#beginAt(epoch)
+    let offset = 0
     for (let more = head.offset > 0; more; ) {
-      const page = await this.log.read(this.key, { epoch: this.epoch, offset: this.head }, PAGE)
+      const page = await this.log.read(this.key, { epoch, offset }, PAGE)
       if (load !== this.#loads) return
-      if (!page.honoured) return this.load(false)
-      for (const record of page.records) this.#take(record)
-      more = this.head < page.head.offset
+      if (!page.honoured) return this.load(false, proposed)
+      if (this.#isRead) records.push(...page.records)
+      else for (const record of page.records) this.#take(record)
+      offset = page.records.at(-1)?.offset ?? offset
+      more = page.records.length > 0
     }
+    if (this.#isRead) this.#beginAt(epoch)
+    for (const record of records) this.#take(record)
     const early = this.#early
     this.#early = undefined
-    // Who caught up with a head that was still being read has missed what was read since, and catches up again (`reset`).
-    this.live.clear()
     for (const record of early) this.record(record)
+    this.#loaded()
+  }
+
+  #beginAt(epoch: string): void {
+    this.live.clear()
+    this.clear()
+    this.epoch = epoch
+    this.head = 0
+  }
+
+  #loaded(): void {
+    this.#isRead = true
     this.loaded()
+  }
+
+  /** Whether the log is being read anew: what was folded is about to be replaced. */
+  protected get isReading(): boolean {
+    return this.#early !== undefined
+  }
+
+  /** Resolves when it is not. Rejects with LogError. */
+  protected async whenRead(): Promise<void> {
+    for (let reading: Promise<void> | undefined; reading !== this.#reading; ) {
+      reading = this.#reading
+      await reading
+    }
   }
 
   unload(): void {
@@ -172,8 +208,10 @@ export abstract class Channel implements Follower {
   protected async answerRepeat(member: Member, id: string | undefined): Promise<boolean> {
     if (id === undefined) return false
     const stored = await this.log.find(this.key, producerOf(member), id)
-    if (stored !== undefined) member.answer(encodeEntry(stored.text, stored.offset))
-    return stored !== undefined
+    if (stored === undefined) return false
+    const { text, offset } = stored
+    member.acknowledge({ epoch: this.epoch, offset }, encodeEntry(text, offset))
+    return true
   }
 
   /** Whether a position can be resumed from, and what follows it at first. Rejects with LogError. */

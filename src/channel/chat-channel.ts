@@ -82,10 +82,14 @@ export class ChatChannel extends Channel {
   }
 
   protected override after({ entry }: LogRecord): void {
-    if (entry.type === 'user_message' || entry.type === 'ai_stream_end' || entry.type === 'typing') this.#advance()
+    if (entry.type !== 'user_message' && entry.type !== 'ai_stream_end' && entry.type !== 'typing') return
+    this.#advance()
+    if (entry.type !== 'typing') this.#tellPositions()
   }
 
   protected override loaded(): void {
+    const display = displayOf(this.#state)
+    for (const member of this.members) member.turnIs(display)
     this.#advance()
   }
 
@@ -164,6 +168,7 @@ export class ChatChannel extends Channel {
   #next(run: () => Promise<void>): void {
     this.#waiting++
     this.#last = this.#last
+      .then(() => this.whenRead())
       .then(run)
       .catch((error: unknown) => this.#options.logger.error({ err: error, channel: this.key }, 'a fault in a channel'))
       .finally(() => {
@@ -194,6 +199,15 @@ export class ChatChannel extends Channel {
     await this.answerRepeat(member, frame.id)
   }
 
+  /** Tells the turns behind the running one their places. SPEC.md C12. */
+  #tellPositions(): void {
+    let position = 0
+    for (const turn_id of this.#state.open.keys()) {
+      if (position > 0) this.signal({ type: 'queued', turn_id, position })
+      position++
+    }
+  }
+
   #refuse(member: Member, code: ErrorCode, id: string | undefined): void {
     member.answer(encode(errorFrame(code, { id })))
   }
@@ -201,14 +215,14 @@ export class ChatChannel extends Channel {
   /** Starts the first open turn, where none runs. */
   #advance(): void {
     const turn = firstOpen(this.#state)
-    if (turn === undefined || this.#running !== undefined || this.#options.isDraining()) return
+    if (turn === undefined || this.#running !== undefined || this.isReading || this.#options.isDraining()) return
     const running: Running = { turn: undefined, turn_id: turn.turn_id, lease: undefined }
     this.#running = running
     this.#options.coordination.lease(`turn:${this.key}`).then(
       (lease) => {
         running.lease = lease
         const taken = this.#state.open.get(turn.turn_id)
-        if (lease === undefined || taken === undefined) this.#finished(turn.turn_id)
+        if (lease === undefined || taken === undefined || this.isReading) this.#finished(turn.turn_id)
         else this.#start(taken, running, lease)
       },
       (error: unknown) => {

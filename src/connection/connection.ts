@@ -10,6 +10,7 @@ import type { Config } from '../config.ts'
 import { CLIENT_FRAME_TYPES } from '../protocol/client-frame.ts'
 import { CLOSES, type CloseName } from '../protocol/close-codes.ts'
 import { decode, encode, errorFrame, isJsonObject } from '../protocol/codec.ts'
+import type { Position } from '../protocol/position.ts'
 import { count, type Telemetry } from '../telemetry.ts'
 import type { Socket, SocketListener } from '../transport/socket.ts'
 import type { UpgradeRequest } from '../transport/upgrade.ts'
@@ -140,6 +141,10 @@ export class Connection implements Member, SocketListener {
 
   answer(text: string): void {
     if (this.actor.matches('open')) this.outbox.answer(text)
+  }
+
+  acknowledge(position: Position, text: string): void {
+    if (this.actor.matches('open')) this.outbox.acknowledge(position, text)
   }
 
   turnIs(display: TurnDisplay): void {

@@ -1,4 +1,5 @@
 import type { PendingSnapshot, Reader } from '../channel/catch-up.ts'
+import type { Position } from '../protocol/position.ts'
 import type { Telemetry } from '../telemetry.ts'
 import type { Socket } from '../transport/socket.ts'
 
@@ -30,6 +31,8 @@ export class Outbox implements Reader {
   readonly #socket: Socket
   readonly #telemetry: Telemetry
   readonly #events: OutboxEvents
+  /** Acknowledgements whose place in the log the reader has not reached; undefined where there is none, which is nearly always. */
+  #held: { readonly position: Position; readonly text: string }[] | undefined
 
   constructor(socket: Socket, telemetry: Telemetry, events: OutboxEvents) {
     this.#socket = socket
@@ -49,6 +52,7 @@ export class Outbox implements Reader {
     this.offset = 0
     this.snapshot = undefined
     this.isFresh = true
+    this.#held = this.#held?.filter(({ position }) => position.epoch === epoch)
     this.#events.welcome(epoch)
   }
 
@@ -60,11 +64,15 @@ export class Outbox implements Reader {
     this.offset = offset
     this.snapshot = undefined
     this.isFresh = false
+    this.#tellHeld()
   }
 
   take(text: string, offset: number | undefined): boolean {
     this.#write(text)
-    if (offset !== undefined) this.offset = offset
+    if (offset !== undefined) {
+      this.offset = offset
+      this.#tellHeld()
+    }
     if (this.#socket.buffered() <= HIGH_WATER_BYTES) return true
     this.#events.congested()
     return false
@@ -84,6 +92,33 @@ export class Outbox implements Reader {
   answer(text: string): void {
     this.#write(text)
     if (this.#socket.buffered() > ANSWER_LIMIT_BYTES) this.#events.overrun()
+  }
+
+  /**
+   * The answer by a frame of the log. Told at once it would move the reader's position over what he has not got yet, so
+   * it waits until he has.
+   */
+  acknowledge(position: Position, text: string): void {
+    if (this.#isReached(position)) {
+      this.answer(text)
+      return
+    }
+    this.#held ??= []
+    this.#held.push({ position, text })
+    const bytes = this.#held.reduce((sum, { text }) => sum + text.length, 0)
+    if (bytes > ANSWER_LIMIT_BYTES) this.#events.overrun()
+  }
+
+  #isReached({ epoch, offset }: Position): boolean {
+    return epoch === this.epoch && offset <= this.offset
+  }
+
+  #tellHeld(): void {
+    if (this.#held === undefined) return
+    const reached = this.#held.filter(({ position }) => this.#isReached(position))
+    const rest = this.#held.filter(({ position }) => !this.#isReached(position))
+    this.#held = rest.length > 0 ? rest : undefined
+    for (const { text } of reached) this.answer(text)
   }
 
   #write(text: string): void {
