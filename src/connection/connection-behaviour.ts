@@ -12,7 +12,8 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
     isRoom: ({ request }) => request.route === 'room',
     isEcho: ({ request }) => request.route === 'ws',
     isSilent: ({ heardAt, options }) => options.clock.now() - heardAt >= options.config.HEARTBEAT_INTERVAL_MS,
-    isReaderSlow: ({ socket }) => socket.buffered() > 0,
+    // A ping may push what was buffered into the kernel; the reader is parked all the same until it takes it.
+    isReaderSlow: ({ socket, actor }) => socket.buffered() > 0 || actor.matches('open.flow.congested'),
     isAbusive: ({ rate }) => rate.isAbusive(),
   },
   actions: {
