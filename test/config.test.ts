@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { ConfigError, loadConfig } from '../src/config.ts'
-import { VARIABLES, type Variable } from '../src/config-variables.ts'
+import { VARIABLES } from '../src/config-variables.ts'
 
 function errorOf(env: Record<string, string>): string {
   try {
@@ -45,7 +45,7 @@ test('an empty variable is an unset one, but for the system prompt', () => {
 const WHOLE = ['x', '-1', '1.5', '1e3', ' 1', '0x10', '9'.repeat(16), 'NaN', 'Infinity', '٣']
 const numbers = Object.entries(VARIABLES).filter(([, { takes }]) => /whole number|a port/.test(takes))
 
-test.each(numbers)('%s takes whole numbers within its bounds', (name, { takes }: Variable<never>) => {
+test.each(numbers)('%s takes whole numbers within its bounds', (name, { takes }) => {
   const [least, most] = [...takes.matchAll(/\d+/g)].map(([digits]) => Number(digits)) as [number, number]
   for (const wrong of [...WHOLE, String(most + 1), ...(least > 0 ? [String(least - 1)] : [])]) {
     expect(errorOf({ [name]: wrong })).toBe(`${name} is ${JSON.stringify(wrong)}, but takes ${takes}`)
