@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Frame } from './client.ts'
+import type { Client, Frame } from './client.ts'
 
 /** What is known of one turn. `reasoning` is unknown where the turn came from a `history`. */
 interface SeenTurn {
@@ -18,10 +18,12 @@ export interface Witness {
   readonly query: string
   /** What is shown now, by `turn_id`. */
   readonly turns: ReadonlyMap<string, Readonly<SeenTurn>>
+  /** Remembers that a frame with this id was sent: its repeat may be answered by a frame that was shown before. */
+  sent(id: string): void
   /** What a turn had come to at each `epoch:offset` that he was shown. */
   readonly states: ReadonlyMap<string, string>
   readonly counts: { frames: number; welcomes: number; resumed: number }
-  /** Ends the memory of what was shown under an offset as final: nothing may be missing that another witness saw. */
+  /** Throws where another witness, who was there all the time, saw something else at an offset: nothing was missing, nothing twice. */
   compare(reference: Witness): void
 }
 
@@ -33,6 +35,10 @@ export function createWitness(): Witness {
   const turns = new Map<string, SeenTurn>()
   const states = new Map<string, string>()
   const longest = new Map<string, string>()
+  const ids = new Set<unknown>()
+  /** The positions of snapshots: these may be those of entries that nobody sees. */
+  const snapshots = new Set<string>()
+  let isFresh = false
   const counts = { frames: 0, welcomes: 0, resumed: 0 }
   let epoch = ''
   let offset = 0
@@ -58,6 +64,7 @@ export function createWitness(): Witness {
     }
     epoch = String(frame.epoch)
     offset = Number(frame.offset)
+    isFresh = frame.resumed !== true
     if (offset === 0) turns.clear()
   }
 
@@ -95,6 +102,9 @@ export function createWitness(): Witness {
       counts.frames++
       if (frame.type === 'welcome') return welcome(frame)
       const at = typeof frame.offset === 'number' ? frame.offset : undefined
+      if (at !== undefined && at <= offset && ids.has(frame.id)) return
+      // The snapshot of a channel without entries: after it, a client still holds nothing.
+      if (at === 0 && frame.type === 'history') return
       if (at !== undefined && at <= offset) fail('an offset that was shown before', frame)
       const turn_id = apply(frame)
       if (at === undefined) return
@@ -110,6 +120,8 @@ export function createWitness(): Witness {
       const key = `${epoch}:${at}`
       if ((states.get(key) ?? state) !== state) fail('something else than before', frame)
       states.set(key, state)
+      if (isFresh) snapshots.add(key)
+      isFresh = false
     },
     get epoch() {
       return epoch
@@ -120,14 +132,65 @@ export function createWitness(): Witness {
     get query() {
       return epoch === '' ? '' : `?epoch=${epoch}&offset=${offset}`
     },
+    sent: (id) => void ids.add(id),
     turns,
     states,
     counts,
     compare(reference) {
       for (const [key, state] of states) {
         const other = reference.states.get(key)
+        if (other === undefined && snapshots.has(key)) continue
         if (other !== state) throw new Error(`at ${key} one saw ${state}, the other ${other}`)
       }
+    },
+  }
+}
+
+/** A witness at work on one connection. */
+export interface Watch {
+  /** How many frames he has taken of it. */
+  readonly taken: number
+  /** Resolves when a condition holds; rejects with what the witness threw, or where the connection ended before. */
+  until(condition: () => boolean): Promise<void>
+}
+
+/** Hands a client's frames to a witness, from the first on; cuts the connection after `limit` of them. */
+export function watch(client: Client, witness: Witness, limit = Number.POSITIVE_INFINITY): Watch {
+  let taken = 0
+  let failure: unknown
+  const waiting = new Set<() => void>()
+
+  function look(): void {
+    try {
+      while (taken < client.frames.length && taken < limit) witness.take(client.frames[taken++] as Frame)
+    } catch (error) {
+      failure ??= error
+    }
+    if (taken >= limit) client.cut()
+    for (const wake of waiting) wake()
+  }
+  client.ws.on('message', look)
+  client.ws.on('close', look)
+  look()
+
+  return {
+    get taken() {
+      return taken
+    },
+    until(condition) {
+      return new Promise((resolve, reject) => {
+        const wake = () => {
+          const isClosed = client.ws.readyState === client.ws.CLOSED
+          if (failure === undefined && !condition() && !isClosed) return
+          waiting.delete(wake)
+          if (failure !== undefined) reject(failure)
+          else if (condition()) resolve()
+          else
+            reject(new Error(`closed after ${taken} frames: ${JSON.stringify(client.frames.slice(-3)).slice(0, 500)}`))
+        }
+        waiting.add(wake)
+        wake()
+      })
     },
   }
 }
