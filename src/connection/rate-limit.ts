@@ -16,14 +16,13 @@ export class RateLimit {
   readonly #options: RateLimitOptions
   #tokens: number
   #filledAt: number
-  #strikes = 0
-  #minuteBegan: number
+  /** When the refusals of the last minute were; absent for those who keep to their rate, which is nearly everybody. */
+  #strikes: number[] | undefined
 
   constructor(options: RateLimitOptions, now: number) {
     this.#options = options
     this.#tokens = options.burst
     this.#filledAt = now
-    this.#minuteBegan = now
   }
 
   /** Takes a token; without one, counts a strike and answers false. */
@@ -35,11 +34,9 @@ export class RateLimit {
       this.#tokens--
       return true
     }
-    if (now - this.#minuteBegan >= MINUTE_MS) {
-      this.#minuteBegan = now
-      this.#strikes = 0
-    }
-    this.#strikes++
+    this.#strikes ??= []
+    while (now - (this.#strikes[0] ?? now) >= MINUTE_MS) this.#strikes.shift()
+    this.#strikes.push(now)
     return false
   }
 
@@ -51,6 +48,6 @@ export class RateLimit {
 
   /** More strikes within a minute than are forgiven. */
   isAbusive(): boolean {
-    return this.#strikes > this.#options.strikes
+    return (this.#strikes?.length ?? 0) > this.#options.strikes
   }
 }
