@@ -19,6 +19,12 @@ test('a document without its marker, and a part that was edited by hand, are not
   expect(() => withParts(written, { b: 'one' })).toThrow("'b'")
 })
 
+test('CI runs the test command of the README', () => {
+  const command = 'npx -y -p node@22 -c "npm ci && npm test"'
+  expect(read('README.md')).toContain(`\n${command}\n`)
+  expect(read('.ci/run')).toContain(`(${command} </dev/null`)
+})
+
 describe('the rules of SPEC.md', () => {
   const rules = [...read('src/protocol/SPEC.md').matchAll(/^- \*\*([A-Z]\d+)\*\* /gm)].map((match) => match[1] ?? '')
   const tested = testedRules()
