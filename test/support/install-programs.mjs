@@ -9,7 +9,7 @@ const PACKAGES = {
   chromium: () => isExecutable(process.env.CHROMIUM ?? '/usr/bin/chromium'),
   'python3-websockets': () => spawnSync('/usr/bin/python3', ['-c', 'import websockets']).status === 0,
   iproute2: () => isOnPath('ip'),
-  'util-linux': () => isOnPath('prlimit') && isOnPath('unshare'),
+  'util-linux': () => isOnPath('prlimit'),
   mount: () => isOnPath('mount') && isOnPath('umount'),
 }
 
