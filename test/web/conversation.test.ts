@@ -6,7 +6,7 @@ import {
   emptyConversation,
   turnState,
 } from '../../src/web/chat/conversation.ts'
-import { type ChatFrame, readFrame } from '../../src/web/chat/read-frame.ts'
+import { type ChatFrame, readFrame, readFrame } from '../../src/web/chat/read-frame.ts'
 
 type Sent = { type: string } & Record<string, unknown>
 
@@ -110,6 +110,15 @@ describe('conversation', () => {
     expect(lines(second)).toEqual(['> one', '< new (completed)'])
     const third = play([typing('c', 8, { regenerates: 'b' }), chunk('c', 'newest', 9)], second)
     expect(lines(third)).toEqual(['> one', '< newest (running)'])
+  })
+
+  it('G11 a history tells why an answer failed', () => {
+    const error = { code: 'model_cut', content: 'It broke off.' }
+    const failed = { role: 'assistant', content: 'he', turn_id: 'a', outcome: 'failed', error }
+    const frame = readFrame(JSON.stringify({ type: 'history', messages: [failed], offset: 3 }))
+    expect(play([welcome(0), ...(frame === undefined ? [] : [frame])]).items).toMatchObject([
+      { answer: { outcome: 'failed', failure: 'It broke off.' } },
+    ])
   })
 
   it('C8 a joiner of a running regeneration sees it in place of the old answer, whose turn it has never seen', () => {

@@ -128,7 +128,9 @@ function addMessage(items: readonly Item[], message: HistoryMessage): readonly I
   if (message.role === 'user') {
     return [...items, { kind: 'turn', turnId, question: message.content, waiting: false }]
   }
-  const answer: Answer = { turnId, text: message.content, reasoning: '', outcome: message.outcome ?? 'completed' }
+  const failure = message.error === undefined ? {} : { failure: message.error.content }
+  const outcome = message.outcome ?? 'completed'
+  const answer: Answer = { turnId, text: message.content, reasoning: '', outcome, ...failure }
   if (items.some((item) => isOf(item, turnId))) return change(items, turnId, (item) => ({ ...item, answer }))
   // The answer of a regenerated turn has a turn id of its own, and stands right after its question.
   const last = items.at(-1)

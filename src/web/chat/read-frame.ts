@@ -108,7 +108,10 @@ function readMessage(value: unknown): HistoryMessage[] {
   if (content === undefined) return []
   const id = optional('id', string(value.id))
   const turn_id = optional('turn_id', string(value.turn_id))
-  return [{ role: value.role, content, ...id, ...turn_id, ...optional('outcome', readOutcome(value.outcome)) }]
+  const outcome = optional('outcome', readOutcome(value.outcome))
+  const failure = isFields(value.error) ? string(value.error.content) : undefined
+  const error = failure === undefined ? {} : { error: { code: '', content: failure } }
+  return [{ role: value.role, content, ...id, ...turn_id, ...outcome, ...error }]
 }
 
 function readOutcome(value: unknown): Outcome | undefined {

@@ -100,7 +100,6 @@ export function outcomeSentence(item: TurnItem): string | undefined {
     case 'stopped':
       return answer.text === '' ? 'Stopped before an answer came.' : 'Stopped.'
     case 'failed':
-      // A history tells that it failed, but no longer why.
       return answer.failure ?? (answer.text === '' ? 'There was no answer.' : 'The answer broke off before its end.')
     case 'interrupted':
       return 'The answer was interrupted.'
