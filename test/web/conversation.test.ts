@@ -6,7 +6,7 @@ import {
   emptyConversation,
   turnState,
 } from '../../src/web/chat/conversation.ts'
-import { type ChatFrame, readFrame, readFrame } from '../../src/web/chat/read-frame.ts'
+import { type ChatFrame, readFrame } from '../../src/web/chat/read-frame.ts'
 
 type Sent = { type: string } & Record<string, unknown>
 
