@@ -1,5 +1,6 @@
 import uWS from 'uWebSockets.js'
 import { isIPv6 } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { Pages } from './pages.ts'
 import type { Socket, SocketListener } from './socket.ts'
@@ -23,8 +24,8 @@ export interface Transport {
   readonly port: number
   /** Stops accepting; sockets stay. */
   stopAccepting(): void
-  /** Cuts every socket that is left. */
-  close(): void
+  /** Cuts every socket that is left, once what was sent to it is with the kernel. */
+  close(): Promise<void>
 }
 
 interface UserData {
@@ -85,15 +86,28 @@ export function listen(options: TransportOptions): Promise<Transport> {
     ping: (ws) => guard(ws, onFault, () => ws.getUserData().listener?.heard()),
     pong: (ws) => guard(ws, onFault, () => ws.getUserData().listener?.heard()),
     drain(ws) {
-      if (ws.getBufferedAmount() === 0) guard(ws, onFault, () => ws.getUserData().listener?.drained())
+      if (ws.getBufferedAmount() > 0) return
+      const data = ws.getUserData()
+      // Not within this handler: of what is sent in here, a rest that the kernel does not take would never go out, for
+      // uSockets stops waiting for the socket to be writable when the handler returns (oven-sh/bun#38177).
+      setImmediate(() => {
+        try {
+          data.listener?.drained()
+        } catch (error) {
+          onFault(error)
+          data.socket?.cut()
+        }
+      })
     },
     close(ws, code, message) {
       const data = ws.getUserData()
       data.socket?.closed()
       // What uWebSockets.js cuts by itself has its reason as the message, and code 1006.
       const cause = code === 1006 ? Buffer.from(message).toString() || 'connection lost' : undefined
+      const { listener } = data
+      data.listener = undefined
       try {
-        data.listener?.closed(code, cause)
+        listener?.closed(code, cause)
       } catch (error) {
         onFault(error)
       }
