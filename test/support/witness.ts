@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import type { Client, Frame } from './client.ts'
 
 /** What is known of one turn. `reasoning` is unknown where the turn came from a `history`. */
@@ -35,6 +35,8 @@ export function createWitness(): Witness {
   const turns = new Map<string, SeenTurn>()
   const states = new Map<string, string>()
   const longest = new Map<string, string>()
+  /** Of each turn's text and reasoning, so that a long one costs no more for each chunk than the chunk. */
+  const digests = new Map<string, { readonly text: Hash; readonly reasoning: Hash }>()
   const ids = new Set<unknown>()
   /** The positions of snapshots: these may be those of entries that nobody sees. */
   const snapshots = new Set<string>()
@@ -65,7 +67,15 @@ export function createWitness(): Witness {
     epoch = String(frame.epoch)
     offset = Number(frame.offset)
     isFresh = frame.resumed !== true
-    if (offset === 0) turns.clear()
+    if (offset !== 0) return
+    turns.clear()
+    digests.clear()
+  }
+
+  function digestOf(turn_id: string) {
+    const digest = digests.get(turn_id) ?? { text: createHash('sha1'), reasoning: createHash('sha1') }
+    digests.set(turn_id, digest)
+    return digest
   }
 
   function apply(frame: Frame): string | undefined {
@@ -85,10 +95,14 @@ export function createWitness(): Witness {
         if (turn.outcome !== undefined) fail('a chunk after the end', frame)
         if (frame.type === 'ai_stream_chunk') turn.text += content
         else turn.reasoning = (turn.reasoning ?? '') + content
+        digestOf(turn_id)[frame.type === 'ai_stream_chunk' ? 'text' : 'reasoning'].update(content)
         break
       case 'ai_message':
         turn.text = content
         turn.reasoning = typeof frame.reasoning === 'string' ? frame.reasoning : ''
+        digests.delete(turn_id)
+        digestOf(turn_id).text.update(turn.text)
+        digestOf(turn_id).reasoning.update(turn.reasoning)
         break
       case 'ai_stream_end':
         if (turn.outcome !== undefined) fail('a second end', frame)
@@ -109,19 +123,24 @@ export function createWitness(): Witness {
       const turn_id = apply(frame)
       if (at === undefined) return
       offset = at
-      for (const [id, turn] of turns) {
-        const known = longest.get(`${epoch}:${id}`) ?? ''
-        if (!turn.text.startsWith(known)) fail(`the text of ${id} changed`, frame)
-        longest.set(`${epoch}:${id}`, turn.text)
+      // Chunks only add: what could change a text is a snapshot, or a whole answer in place of its chunks.
+      const changed = isFresh ? [...turns.keys()] : frame.type === 'ai_message' ? [String(turn_id)] : []
+      for (const id of changed) {
+        const known = longest.get(`${epoch}:${id}`)
+        if (known !== undefined && !turns.get(id)?.text.startsWith(known)) fail(`the text of ${id} changed`, frame)
       }
-      const turn = turn_id === undefined ? undefined : turns.get(turn_id)
+      for (const id of isFresh ? turns.keys() : [turn_id ?? ''])
+        longest.set(`${epoch}:${id}`, turns.get(id)?.text ?? '')
+      const wasFresh = isFresh
+      isFresh = false
+      const turn = turns.get(turn_id ?? '')
       if (turn_id === undefined || turn?.reasoning === undefined) return
-      const state = `${turn_id} ${hash(turn.text)} ${hash(turn.reasoning)} ${turn.outcome ?? ''}`
+      const { text, reasoning } = digestOf(turn_id)
+      const state = `${turn_id} ${sumOf(text)} ${sumOf(reasoning)} ${turn.outcome ?? ''}`
       const key = `${epoch}:${at}`
       if ((states.get(key) ?? state) !== state) fail('something else than before', frame)
       states.set(key, state)
-      if (isFresh) snapshots.add(key)
-      isFresh = false
+      if (wasFresh) snapshots.add(key)
     },
     get epoch() {
       return epoch
@@ -195,6 +214,6 @@ export function watch(client: Client, witness: Witness, limit = Number.POSITIVE_
   }
 }
 
-function hash(text: string): string {
-  return createHash('sha1').update(text).digest('base64url')
+function sumOf(hash: Hash): string {
+  return hash.copy().digest('base64url')
 }
