@@ -90,14 +90,12 @@ export function listen(options: TransportOptions): Promise<Transport> {
       const data = ws.getUserData()
       // Not within this handler: of what is sent in here, a rest that the kernel does not take would never go out, for
       // uSockets stops waiting for the socket to be writable when the handler returns (oven-sh/bun#38177).
-      setImmediate(() => {
-        try {
-          data.listener?.drained()
-        } catch (error) {
+      setImmediate()
+        .then(() => data.listener?.drained())
+        .catch((error: unknown) => {
           onFault(error)
           data.socket?.cut()
-        }
-      })
+        })
     },
     close(ws, code, message) {
       const data = ws.getUserData()
@@ -132,7 +130,9 @@ function bind(app: uWS.TemplatedApp, { HOST, PORT }: TransportOptions['config'])
       if (listening === false) {
         app.close()
         const where = `${isIPv6(HOST) ? `[${HOST}]` : HOST}:${PORT}`
-        reject(new Error(`cannot listen on ${where}: the port is taken, or the address is not this machine's`))
+        reject(
+          new Error(`cannot listen on ${where} (HOST, PORT): the port is taken, or the address is not this machine's`),
+        )
         return
       }
       let accepting = true
@@ -143,8 +143,10 @@ function bind(app: uWS.TemplatedApp, { HOST, PORT }: TransportOptions['config'])
       resolve({
         port: uWS.us_socket_local_port(listening),
         stopAccepting,
-        close() {
+        async close() {
           stopAccepting()
+          // What is sent from within a handler goes out when that handler returns.
+          await setImmediate()
           app.close()
         },
       })
