@@ -194,7 +194,8 @@ export abstract class Channel implements Follower {
     this.head = record.offset
   }
 
-  append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended> {
+  /** Rejects with LogError; a plugged-in log that throws instead is taken to reject. */
+  async append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended> {
     return this.log.append(this.key, entry, {
       producer,
       sequence,
