@@ -39,6 +39,8 @@ export function accept(socket: Socket, request: UpgradeRequest, options: AcceptO
 /** Answers why the connection is refused, if it is. */
 async function join(connection: Connection, options: AcceptOptions): Promise<CloseName | undefined> {
   const { request } = connection
+  // The port is closed already, but an HTTP connection from before may still ask for an upgrade.
+  if (options.isDraining()) return 'draining'
   const place = options.admission.enter()
   if (place === undefined) return 'full'
   connection.place = place
