@@ -1,0 +1,74 @@
+import { expect, test } from 'vitest'
+import { LogError } from '../../src/log/channel-log.ts'
+import { createMemoryLog } from '../../src/log/memory-log.ts'
+import { listenAdmin } from '../../src/transport/admin-server.ts'
+import { connect } from '../support/client.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+async function ask(server: TestServer, path: string, init: RequestInit = {}) {
+  const response = await fetch(`http://127.0.0.1:${server.adminPort}${path}`, init)
+  return [response.status, await response.text()]
+}
+
+test('healthz and readyz say ok', async () => {
+  const server = await startServer()
+  for (const path of ['/healthz', '/readyz', '/readyz?verbose=1'])
+    expect(await ask(server, path)).toEqual([200, 'ok\n'])
+  expect(await ask(server, '/healthz', { method: 'HEAD' })).toEqual([200, ''])
+})
+
+test('what is asked is answered anew each time', async () => {
+  const server = await startServer()
+  const { headers } = await fetch(`http://127.0.0.1:${server.adminPort}/readyz`)
+  expect(headers.get('cache-control')).toBe('no-store')
+})
+
+test('readyz tells of a broken log, and of its repair, while healthz stays well', async () => {
+  const log = createMemoryLog()
+  let isBroken = true
+  const check = () => (isBroken ? Promise.reject(new LogError('failed', 'the disk is full')) : log.check())
+  const server = await startServer({}, { log: { ...log, check } })
+  expect(await ask(server, '/readyz')).toEqual([503, 'the disk is full\n'])
+  expect(await ask(server, '/healthz')).toEqual([200, 'ok\n'])
+  isBroken = false
+  expect(await ask(server, '/readyz')).toEqual([200, 'ok\n'])
+})
+
+test('other paths are 404, other methods 405', async () => {
+  const server = await startServer()
+  for (const path of ['/', '/health', '/healthz/', '/metrics'])
+    expect(await ask(server, path)).toEqual([404, expect.stringContaining('/healthz and /readyz')])
+  for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'])
+    expect((await ask(server, '/healthz', { method }))[0]).toBe(405)
+})
+
+test('the admin port has no WebSocket, and the main port no healthz', async () => {
+  const server = await startServer()
+  await expect(connect(`ws://127.0.0.1:${server.adminPort}/ws`)).rejects.toThrow()
+  expect((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status).toBe(404)
+})
+
+test('a port that is taken is told with the names of its variables, and nothing keeps listening', async () => {
+  const first = await startServer()
+  for (const [PORT, ADMIN_PORT, names] of [
+    [first.port, 0, 'HOST, PORT'],
+    [0, first.adminPort, 'ADMIN_HOST, ADMIN_PORT'],
+  ] as const) {
+    const taken = PORT || ADMIN_PORT
+    const starting = startServer({ PORT: String(PORT), ADMIN_PORT: String(ADMIN_PORT) })
+    await expect(starting).rejects.toThrow(`cannot listen on 127.0.0.1:${taken} (${names}): `)
+  }
+  const client = await connect(`${first.url}/room/a`)
+  expect(await client.next('presence')).toMatchObject({ members: [{}] })
+})
+
+test('an address that is not this machine is told', async () => {
+  const listening = listenAdmin({
+    host: '192.0.2.1',
+    port: 0,
+    health: () => undefined,
+    readiness: async () => undefined,
+  })
+  await expect(listening).rejects.toThrow('cannot listen on 192.0.2.1:0 (ADMIN_HOST, ADMIN_PORT): EADDRNOTAVAIL')
+  await expect(startServer({ HOST: '192.0.2.1' })).rejects.toThrow('cannot listen on 192.0.2.1:0 (HOST, PORT): ')
+})
