@@ -183,7 +183,7 @@ test('L8 a reader that does not read holds up the stop no longer than CLOSE_DEAD
     isStopped = true
   })
   clock.advance(4_980)
-  expect((await fetch(`http://127.0.0.1:${server.adminPort}/healthz`)).status).toBe(200)
+  expect((await fetch(`http://127.0.0.1:${server.adminPort}/readyz`)).status).toBe(503)
   expect(isStopped).toBe(false)
   clock.advance(30)
   await stopping

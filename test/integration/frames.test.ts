@@ -216,7 +216,7 @@ test('P7 every refusal of a frame with an id carries it', async () => {
 })
 
 test.each(['\ud800', 'a\udc00b', '\u0000', '\u2028\u202e', '"\\\b</script>', '👩‍👩‍👧', '__proto__', ' \n '])(
-  'P8 content %j comes back the same, now and from the log',
+  'R2 content %j comes back the same, now and from the log',
   async (content) => {
     const server = await startServer()
     const room = await connect(`${server.url}/room/a`)
