@@ -124,7 +124,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
     endSweeping()
     for (const connection of connections) connection.actor.send({ type: 'connection.close', close: 'draining' })
     await allReleased()
-    transport.close()
+    await transport.close()
     await log.close()
     await admin.close()
     logger.info('stopped')
@@ -217,7 +217,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         })
         running = { log, channels, transport, admin, endSweeping: keepSweeping(upkeep) }
       } catch (error) {
-        transport.close()
+        await transport.close()
         throw error
       }
       server.send({ type: 'server.listening' })
