@@ -1,56 +1,14 @@
-import type { Logger } from 'pino'
 import { type TurnEvent, turnMachine } from '../../machines/turn.machine.ts'
 import type { Actor, ActorHost } from '../actor/actor-host.ts'
-import type { Clock } from '../actor/clock.ts'
 import { type BehaviourOf, createInterpretedHost } from '../actor/interpreted-host.ts'
-import { type ChatModel, ModelError, type ModelRequest } from '../model/chat-model.ts'
+import { ModelError } from '../model/chat-model.ts'
 import type { Outcome, Usage } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import { type AnswerMeter, createAnswerMeter } from './answer-meter.ts'
 import { createDeltaBatcher, type DeltaBatcher } from './delta-batcher.ts'
-import { type AppendOfTurn, appendEndAtLast } from './end-turn.ts'
-import type { LlmQueue, Ticket } from './llm-queue.ts'
-
-/** What one turn needs of its surroundings. */
-export interface TurnOptions {
-  readonly turn_id: string
-  /** Which process this is that takes it up, counted from 1. */
-  readonly run: number
-  /** The log has its `typing` already: it was regenerated, or taken up again. */
-  readonly isAsked: boolean
-  /** What the model is asked; made when the first attempt begins. */
-  readonly request: () => ModelRequest
-  readonly model: ChatModel
-  /** Whose turn it is, for fairness. */
-  readonly fairKey: string
-  /** Appends an entry of this turn. */
-  readonly append: AppendOfTurn
-  /** Told whenever the place in the model's queue changes; from 1. */
-  readonly onPosition: (position: number) => void
-  /** The turn is over, its terminal entry in the log. */
-  readonly onEnded: () => void
-  /** The terminal entry could not be written yet; it will be tried again. Told once. */
-  readonly onUnsaved: () => void
-}
-
-/** A running turn. */
-export interface Turn {
-  stop(): void
-  interrupt(): void
-}
-
-/** What all turns share. */
-export interface TurnRunnerOptions {
-  readonly clock: Clock
-  readonly queue: LlmQueue
-  readonly logger: Logger
-  readonly maxAttempts: number
-  readonly backOffMs: number
-  readonly maxAnswerBytes: number
-}
-
-/** Starts a turn. */
-export type RunTurn = (options: TurnOptions) => Turn
+import { appendEndAtLast } from './end-turn.ts'
+import type { Ticket } from './llm-queue.ts'
+import type { RunTurn, TurnOptions, TurnRunnerOptions } from './turn.ts'
 
 const MAX_BACKOFF_MS = 30_000
 
