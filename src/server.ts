@@ -12,7 +12,7 @@ import type { Config } from './config.ts'
 import { accept } from './connection/accept.ts'
 import { ANONYMOUS, createAdmission, type SignIn } from './connection/admission.ts'
 import type { Connection } from './connection/connection.ts'
-import { createConnectionHost } from './connection/connection-behaviour.ts'
+import { createConnectionHost, type OnTransition } from './connection/connection-behaviour.ts'
 import { createLocalCoordination } from './coordination/local-coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import { createMemoryLog } from './log/memory-log.ts'
@@ -37,6 +37,8 @@ export interface ServerParts extends Partial<SignIn> {
   readonly logger?: Logger
   /** Time. The default: a timer wheel on real time. */
   readonly clock?: Clock
+  /** Told of every transition of every connection, as it happens; must not throw. Where set, each event costs more. */
+  readonly onTransition?: OnTransition
 }
 
 /** A server. It does nothing until it is started, and can be started once. */
@@ -159,7 +161,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         onIdle: tellIfDrained,
       })
       const upkeep = { config, clock, logger, log, channels }
-      const host = createConnectionHost(clock)
+      const host = createConnectionHost(clock, parts.onTransition)
       const admission = createAdmission(
         {
           connections: config.MAX_CONNECTIONS ?? Math.max(1, openFilesLimit() - SPARE_FILES),

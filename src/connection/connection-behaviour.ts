@@ -1,5 +1,5 @@
 import { type ConnectionEvent, connectionMachine } from '../../machines/connection.machine.ts'
-import type { ActorHost } from '../actor/actor-host.ts'
+import type { ActorHost, HostOptions } from '../actor/actor-host.ts'
 import { type BehaviourOf, createInterpretedHost } from '../actor/interpreted-host.ts'
 import { CLOSES } from '../protocol/close-codes.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
@@ -86,9 +86,16 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
   },
 }
 
+/** Hears of every transition of every connection. */
+export type OnTransition = NonNullable<HostOptions<Connection, ConnectionEvent>['onTransition']>
+
 /** The host of all connections' actors. */
-export function createConnectionHost(clock: ConnectionOptions['clock']): ActorHost<Connection, ConnectionEvent> {
+export function createConnectionHost(
+  clock: ConnectionOptions['clock'],
+  onTransition?: OnTransition,
+): ActorHost<Connection, ConnectionEvent> {
   return createInterpretedHost(connectionMachine, connectionBehaviour, clock, {
+    ...(onTransition !== undefined && { onTransition }),
     onError: (connection, error) => connection.breakOff(error),
   })
 }
