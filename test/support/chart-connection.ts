@@ -6,7 +6,7 @@ import { Connection } from '../../src/connection/connection.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import { createTelemetry } from '../../src/telemetry.ts'
 import type { Plan } from './chart-drive.ts'
-import type { Step } from './chart-graph.ts'
+import type { Edge, Step } from './chart-graph.ts'
 
 /** A channel that is never done with telling its snapshot, so that a connection catches up until the test says otherwise. */
 class EndlessChannel extends Channel {
@@ -41,7 +41,7 @@ const ROUTES = { isChat: 'chat', isRoom: 'room', isEcho: 'ws' } as const
 type Route = (typeof ROUTES)[keyof typeof ROUTES]
 
 /** The route on which the guards of these steps answer what they are to; undefined where no route does. */
-export function routeFor(steps: readonly Step[]): Route | undefined {
+function routeFor(steps: readonly Step[]): Route | undefined {
   return Object.values(ROUTES).find((route) =>
     steps.every(({ answers }) =>
       Object.entries(ROUTES).every(
@@ -49,6 +49,14 @@ export function routeFor(steps: readonly Step[]): Route | undefined {
       ),
     ),
   )
+}
+
+/** Why no connection can ever take an edge: its guards' answers exclude each other. Undefined for most. */
+export function whyImpossible({ path, from, step }: Edge): string | undefined {
+  if (routeFor([...path.map((before) => before.step), step]) === undefined) return 'it would be on two routes at once'
+  const isParked = typeof from === 'object' && typeof from.open === 'object' && from.open.flow === 'congested'
+  if (isParked && step.answers.isReaderSlow === false) return 'a parked reader is a slow one'
+  return undefined
 }
 
 export function createFakeConnection(plan: Plan, clock: Clock): FakeConnection {
