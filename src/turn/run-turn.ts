@@ -127,7 +127,7 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
       }
       if (event.content === '') continue
       if (subject.chunks++ === 0) send(subject, { type: 'attempt.delta' })
-      const taken = subject.meter.take(event.content, event.type === 'text')
+      const taken = subject.meter.take(event.content)
       if (taken !== '') subject.batcher.push(event.type, taken)
       if (taken.length === event.content.length) continue
       subject.finishReason = 'length'
@@ -202,10 +202,11 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
       attempt: undefined,
       attempts: 0,
       batcher: createDeltaBatcher(
-        (kind, content) => {
+        async (kind, content) => {
           const type = kind === 'text' ? 'ai_stream_chunk' : 'ai_reasoning_chunk'
           const index = chunkNumber++
-          return options.append({ type, turn_id, content, metadata: { index } }, `turn:${turn_id}:${run}:chunks`, index)
+          await options.append({ type, turn_id, content, metadata: { index } }, `turn:${turn_id}:${run}:chunks`, index)
+          if (kind === 'text') subject.meter.saved(content)
         },
         (error) => logFailed(subject, error),
       ),
