@@ -1,0 +1,182 @@
+import { expect, test } from 'vitest'
+import { catchUp, type PendingSnapshot, type Reader } from '../../src/channel/catch-up.ts'
+import { Channel, type Snapshot } from '../../src/channel/channel.ts'
+import { createMemoryLog } from '../../src/log/memory-log.ts'
+import type { Entry } from '../../src/protocol/entry.ts'
+
+/** A channel that folds nothing: its snapshot is three frames at the head. */
+class BareChannel extends Channel {
+  protected override clear(): void {}
+  protected override fold(): void {}
+  protected override after(): void {}
+  protected override loaded(): void {}
+  override async snapshot(): Promise<Snapshot> {
+    const frames = ['one', 'two', 'three'].map((content) => ({ type: 'echo', content }) as const)
+    return { frames, offset: this.head, epoch: this.epoch }
+  }
+  override hasConversation = () => false
+  override post(): void {}
+  override isBusy = () => false
+  override enter(): void {}
+  override tellPresence(): void {}
+  override stop(): void {}
+}
+
+interface Taken {
+  readonly text: string
+  readonly offset: number | undefined
+}
+
+/** A reader whose socket is congested after so many frames. */
+class SomeReader implements Reader {
+  epoch = ''
+  offset = 0
+  snapshot: PendingSnapshot | undefined
+  isFresh = true
+  conversation_id: string | undefined
+  room = Number.POSITIVE_INFINITY
+  readonly begun: string[] = []
+  readonly taken: Taken[] = []
+  begin(epoch: string): void {
+    this.begun.push(epoch)
+    this.epoch = epoch
+    this.moveTo(0)
+    this.isFresh = true
+  }
+  keep(snapshot: PendingSnapshot): void {
+    this.snapshot = snapshot
+  }
+  take(text: string, offset: number | undefined): boolean {
+    this.taken.push({ text, offset })
+    if (offset !== undefined) this.offset = offset
+    return --this.room > 0
+  }
+  moveTo(offset: number): void {
+    this.offset = offset
+    this.snapshot = undefined
+    this.isFresh = false
+  }
+}
+
+async function openChannel(entries: readonly Entry[]) {
+  const log = createMemoryLog()
+  const channel = new BareChannel(log, 'chat/one')
+  await channel.load(true)
+  let written = 0
+  const write = async (entry: Entry) => {
+    await channel.append(entry, 'somebody', ++written)
+  }
+  for (const entry of entries) await write(entry)
+  return { log, channel, write }
+}
+
+function resumed(channel: Channel, offset: number): SomeReader {
+  const reader = new SomeReader()
+  Object.assign(reader, { epoch: channel.epoch, offset, isFresh: false })
+  return reader
+}
+
+const wanted = () => true
+const chunk = (content: string, index: number, turn_id = 't'): Entry => ({
+  type: 'ai_stream_chunk',
+  turn_id,
+  content,
+  metadata: { index },
+})
+const message = (content: string): Entry => ({ type: 'message', content, client_id: 'c' })
+const end: Entry = {
+  type: 'ai_stream_end',
+  turn_id: 't',
+  outcome: 'completed',
+  finish_reason: 'stop',
+  usage: null,
+  content: '',
+  metadata: { total_words: 1 },
+}
+const contents = (reader: SomeReader) => reader.taken.map(({ text }) => JSON.parse(text).content)
+
+test('G3 who holds nothing gets the snapshot, whose last frame carries the offset, and goes on from there', async () => {
+  const { channel, write } = await openChannel([message('a')])
+  const reader = new SomeReader()
+  expect(await catchUp(channel, reader, wanted)).toBe('caughtUp')
+  expect(reader.taken.map(({ text }) => JSON.parse(text))).toEqual([
+    { type: 'echo', content: 'one' },
+    { type: 'echo', content: 'two' },
+    { type: 'echo', content: 'three', offset: 1 },
+  ])
+  await write(message('b'))
+  await catchUp(channel, reader, wanted)
+  expect(contents(reader)).toEqual(['one', 'two', 'three', 'b'])
+})
+
+test('G4 a congested reader of a snapshot is at 0 until its last frame, and gets each frame once', async () => {
+  const { channel, write } = await openChannel([message('a')])
+  const reader = new SomeReader()
+  for (const expected of ['one', 'two', 'three']) {
+    reader.room = 1
+    expect(reader.offset).toBe(0)
+    expect(await catchUp(channel, reader, wanted)).toBe('congested')
+    expect(contents(reader).at(-1)).toBe(expected)
+    await write(message(`meanwhile ${expected}`))
+  }
+  reader.room = Number.POSITIVE_INFINITY
+  expect(await catchUp(channel, reader, wanted)).toBe('caughtUp')
+  expect(contents(reader)).toEqual(['one', 'two', 'three', 'meanwhile one', 'meanwhile two', 'meanwhile three'])
+  expect(reader.begun).toHaveLength(1)
+})
+
+test('G2 entries that nobody sees move the reader on, and are not sent', async () => {
+  const { channel } = await openChannel([
+    message('a'),
+    { type: 'stop', turn_id: 't' },
+    message('b'),
+    { type: 'attempt', turn_id: 't', attempt: 1, run: 1 },
+  ])
+  const reader = resumed(channel, 0)
+  expect(await catchUp(channel, reader, wanted)).toBe('caughtUp')
+  expect(contents(reader)).toEqual(['a', 'b'])
+  expect(reader.offset).toBe(4)
+})
+
+test('G6 adjacent chunks of one kind and turn are joined, with the last offset and the first index', async () => {
+  const { channel } = await openChannel([chunk('a', 0), chunk('b', 1), chunk('c', 0, 'u'), message('m'), chunk('d', 2)])
+  const reader = resumed(channel, 0)
+  await catchUp(channel, reader, wanted)
+  expect(contents(reader)).toEqual(['ab', 'c', 'm', 'd'])
+  expect(JSON.parse(reader.taken[0]?.text ?? '')).toEqual({ ...chunk('ab', 0), offset: 2 })
+})
+
+test('G2 a long log is read page by page; one who is congested goes on at the next record', async () => {
+  const { channel } = await openChannel(Array.from({ length: 2_000 }, (_, at) => message(`${at} ${'x'.repeat(200)}`)))
+  const reader = resumed(channel, 0)
+  let rounds = 0
+  do {
+    reader.room = 300
+    rounds++
+  } while ((await catchUp(channel, reader, wanted)) === 'congested')
+  expect(rounds).toBe(7)
+  expect(contents(reader).map((content) => Number.parseInt(content, 10))).toEqual(
+    Array.from({ length: 2_000 }, (_, at) => at),
+  )
+})
+
+test('G8 under another epoch, and inside a folded turn, he begins anew', async () => {
+  const { channel, log } = await openChannel([chunk('a', 0), chunk('b', 1), chunk('c', 2), end])
+  const stranger = resumed(channel, 2)
+  stranger.epoch = 'another'
+  expect(await catchUp(channel, stranger, wanted)).toBe('caughtUp')
+  expect(stranger.begun).toEqual([channel.epoch])
+  await log.fold(Date.now() + 1_000)
+  const inside = resumed(channel, 2)
+  expect(await catchUp(channel, inside, wanted)).toBe('caughtUp')
+  expect(inside.begun).toEqual([channel.epoch])
+  expect(inside.offset).toBe(4)
+})
+
+test('G10 who is not waiting any more is sent nothing', async () => {
+  const { channel } = await openChannel([message('a')])
+  for (const reader of [resumed(channel, 0), new SomeReader()]) {
+    expect(await catchUp(channel, reader, () => false)).toBe('left')
+    expect(reader.taken).toEqual([])
+  }
+})
