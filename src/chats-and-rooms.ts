@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Clock } from './actor/clock.ts'
+import type { Channel } from './channel/channel.ts'
 import { type Channels, createChannels } from './channel/channels.ts'
 import { ChatChannel } from './channel/chat-channel.ts'
 import { RoomChannel } from './channel/room-channel.ts'
@@ -43,7 +44,7 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
     logger,
     coordination,
     historyMessages: config.HISTORY_MESSAGES,
-    onIdle(channel: ChatChannel | RoomChannel) {
+    onIdle(channel: Channel) {
       channels.releaseIfIdle(channel)
       options.onIdle()
     },

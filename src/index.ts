@@ -3,7 +3,7 @@
  * file that re-exports; inside the package, everything is imported from where it is written.
  */
 export type { Clock, Timer } from './actor/clock.ts'
-export type { Principal } from './channel/channel.ts'
+export type { Principal } from './channel/member.ts'
 export { type Config, ConfigError, loadConfig } from './config.ts'
 export type { ChannelName, SignIn } from './connection/admission.ts'
 export {

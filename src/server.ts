@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { type Logger, pino } from 'pino'
 import { type ServerEvent, serverMachine } from '../machines/server.machine.ts'
 import type { Clock } from './actor/clock.ts'
@@ -10,13 +8,12 @@ import { ChatChannel } from './channel/chat-channel.ts'
 import { createChatsAndRooms } from './chats-and-rooms.ts'
 import type { Config } from './config.ts'
 import { accept } from './connection/accept.ts'
-import { ANONYMOUS, createAdmission, type SignIn } from './connection/admission.ts'
-import type { Connection } from './connection/connection.ts'
+import { createAdmission, type SignIn, signInOf } from './connection/admission.ts'
 import { createConnectionHost, type OnTransition } from './connection/connection-behaviour.ts'
+import type { OpenConnection } from './connection/connection-options.ts'
 import { createLocalCoordination } from './coordination/local-coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
-import { createMemoryLog } from './log/memory-log.ts'
-import { openSqliteLog } from './log/sqlite-log.ts'
+import { openConfiguredLog } from './log/configured-log.ts'
 import type { ChatModel } from './model/chat-model.ts'
 import { createConfiguredModel } from './model/configured-model.ts'
 import { createSimulatedModel } from './model/simulated-model.ts'
@@ -74,7 +71,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   const clock = parts.clock ?? createTimerWheel((error) => logger.error({ err: error }, 'a timer failed'))
   const telemetry = createTelemetry()
   const coordination = createLocalCoordination()
-  const connections = new Set<Connection>()
+  const connections = new Set<OpenConnection>()
   let running: Running | undefined
   let stopped: (() => void) | undefined
   const whenStopped = new Promise<void>((resolve) => {
@@ -142,12 +139,10 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   }
 
   async function start(): Promise<void> {
-    const log = parts.log ?? (await openLog(config))
+    const log = parts.log ?? (await openConfiguredLog(config))
     try {
       const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
-      const configured = () =>
-        config.MODEL_PROVIDER === 'openai' ? createConfiguredModel(config, clock, logger) : simulated
-      const model = parts.model ?? configured()
+      const model = parts.model ?? createConfiguredModel(config, clock, logger) ?? simulated
       logger.info({ store: log.description, model: model.description }, 'store and model')
       const channels = createChatsAndRooms({
         config,
@@ -170,10 +165,6 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         coordination,
         (error) => logger.error({ err: error }, 'a place could not be given back'),
       )
-      const signIn: SignIn = {
-        authenticate: parts.authenticate ?? (() => ANONYMOUS),
-        authorize: parts.authorize ?? (() => true),
-      }
       const acceptOptions = {
         config,
         clock,
@@ -181,11 +172,11 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         telemetry,
         host,
         admission,
-        signIn,
+        signIn: signInOf(parts),
         channels,
         isDraining,
         reconnectAfterMs: () => Math.round(Math.random() * Math.max(RETURN_SPREAD_MS, config.DRAIN_MS)),
-        onReleased(connection: Connection) {
+        onReleased(connection: OpenConnection) {
           connections.delete(connection)
           telemetry.connectionsOpen = connections.size
           if (connection.channel !== undefined) channels.releaseIfIdle(connection.channel)
@@ -194,7 +185,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
       }
       const transport = await listen({
         config,
-        pages: readPages(pagesDirectory()),
+        pages: readPages(),
         onOpen(socket, request) {
           const connection = accept(socket, request, acceptOptions)
           // One whose actor failed at its start has been released already.
@@ -222,10 +213,13 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         await transport.close()
         throw error
       }
-      server.send({ type: 'server.listening' })
+      if (!server.send({ type: 'server.listening' }))
+        throw new Error('cannot go on: the server was stopped at its start')
       await takeUpUnfinished(upkeep)
     } catch (error) {
       if (running === undefined) await log.close()
+      else if (server.send({ type: 'server.stop' })) await whenStopped
+      else await shutDown()
       throw error
     }
   }
@@ -253,14 +247,4 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
     },
     telemetry,
   }
-}
-
-function openLog(config: Config): Promise<ChannelLog> | ChannelLog {
-  return config.STORE === 'memory' ? createMemoryLog() : openSqliteLog({ dataDir: config.DATA_DIR })
-}
-
-/** Where the built pages are: `dist/web`, seen from `src/` and from `dist/src/` alike. */
-function pagesDirectory(): string {
-  const besideDist = fileURLToPath(new URL('../web', import.meta.url))
-  return existsSync(besideDist) ? besideDist : fileURLToPath(new URL('../dist/web', import.meta.url))
 }

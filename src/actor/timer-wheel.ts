@@ -23,8 +23,16 @@ export interface WheelDrive {
 const realDrive: WheelDrive = {
   now: () => performance.now(),
   after(callback, delayMs) {
-    const timeout = setTimeout(callback, delayMs)
-    return () => clearTimeout(timeout)
+    let immediate: NodeJS.Immediate | undefined
+    // Sockets are read between a timer and an immediate: after a pause of the whole process, a pong that has long
+    // arrived is heard before the timer that waits for it fires.
+    const timeout = setTimeout(() => {
+      immediate = setImmediate(callback)
+    }, delayMs)
+    return () => {
+      clearTimeout(timeout)
+      clearImmediate(immediate)
+    }
   },
 }
 

@@ -1,44 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import type { Appended, ChannelLog, Follower, Head, LogRecord, ReadResult } from '../log/channel-log.ts'
-import type { ClientFrame } from '../protocol/client-frame.ts'
 import { encode, encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
 import type { Position } from '../protocol/position.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
-import type { TurnDisplay } from './chat-state.ts'
-
-/** Who a connection acts for, and who waits in line for the model. */
-export interface Principal {
-  /** Scope of the ids of writing frames. All anonymous users are one. */
-  readonly id: string
-}
-
-/** A channel's view of a connection. */
-export interface Member {
-  readonly client_id: string
-  readonly principal: Principal
-  /** Whose turns its turns are, for fairness: the principal, or the address of an anonymous one. */
-  readonly fairKey: string
-  /** A frame of the log, to a member that is live. */
-  deliver(offset: number, text: string): void
-  /** Something without offset; may be dropped. */
-  signal(text: string): void
-  /** The answer to something that this member asked; never dropped. */
-  answer(text: string): void
-  /** The same, by a frame of the log: not told before the member has got all that stands before it. SPEC.md G13. */
-  acknowledge(position: Position, text: string): void
-  turnIs(display: TurnDisplay): void
-  /** The log is another incarnation: the member must read it anew. */
-  logIsReset(): void
-  /** The channel cannot go on for this member. */
-  fail(): void
-}
-
-/** A client frame that appends to the log. */
-export type WritingFrame = Extract<
-  ClientFrame,
-  { type: 'user_message' | 'regenerate' | 'conversation_start' | 'conversation_end' | 'message' }
->
+import { type Member, producerOf, type WritingFrame } from './member.ts'
+import { newId } from './new-id.ts'
 
 /** The channel at one moment: frames without offset, whose last one gets `offset`; after it come the entries above `offset`. */
 export interface Snapshot {
@@ -58,20 +24,20 @@ export abstract class Channel implements Follower {
   /** `<route>/<name>`: the name of the log. */
   readonly key: string
   readonly name: string
-  epoch: string = newEpoch()
+  epoch: string = newId()
   /** The offset of the last entry that was folded and delivered. */
   head = 0
   readonly members: Set<Member> = new Set()
   /** Members at the head: they get entries as they come. The others read the log. */
   readonly live: Set<Member> = new Set()
-  /** Settles when the log, begun anew, has been read: until then nothing can be judged by what is folded. */
-  protected settled: Promise<void> = Promise.resolve()
   protected readonly log: ChannelLog
   #unfollow: (() => void) | undefined
   /** Records that came while the log was being read. */
   #early: LogRecord[] | undefined
   #loads = 0
+  /** Whether it has been read to its head once. */
   #isRead = false
+  /** The last time that the log was read anew. */
   #reading: Promise<void> = Promise.resolve()
 
   constructor(log: ChannelLog, key: string) {
@@ -143,11 +109,11 @@ export abstract class Channel implements Follower {
   }
 
   /** Whether the log is being read anew: what was folded is about to be replaced. */
-  protected get isReading(): boolean {
+  get isReading(): boolean {
     return this.#early !== undefined
   }
 
-  /** Resolves when it is not. Rejects with LogError. */
+  /** Resolves when it is not: nothing can be judged by what is folded before that. Rejects with LogError. */
   protected async whenRead(): Promise<void> {
     for (let reading: Promise<void> | undefined; reading !== this.#reading; ) {
       reading = this.#reading
@@ -176,9 +142,9 @@ export abstract class Channel implements Follower {
   }
 
   reset(head: Head): void {
-    this.epoch = head.epoch ?? newEpoch()
-    this.settled = this.load(false)
-    this.settled.then(
+    const reading = this.load(false, head.epoch ?? newId())
+    this.#reading = reading
+    reading.then(
       () => {
         for (const member of this.members) member.logIsReset()
       },
@@ -246,18 +212,4 @@ export abstract class Channel implements Follower {
 
   /** Ends a turn; without `turn_id` the running one. Does nothing where there are no turns. */
   abstract stop(turn_id: string | undefined): void
-}
-
-/** Who writes a client's frames that carry an id. */
-export function producerOf(member: Member): string {
-  return `client:${member.principal.id}`
-}
-
-/** A random name for something of which there are many. 96 bits, 16 characters. */
-export function newId(): string {
-  return randomBytes(12).toString('base64url')
-}
-
-function newEpoch(): string {
-  return newId()
 }

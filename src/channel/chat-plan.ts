@@ -1,7 +1,8 @@
 import type { Entry } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
-import { newId, type WritingFrame } from './channel.ts'
 import type { ChatState } from './chat-state.ts'
+import type { WritingFrame } from './member.ts'
+import { newId } from './new-id.ts'
 
 /** What a writing frame would append to a chat (and the turn that it opens), or why it may not. */
 export type Plan = { readonly entry: Entry; readonly turn_id?: string } | { readonly refused: ErrorCode }

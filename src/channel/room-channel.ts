@@ -4,7 +4,9 @@ import type { ChannelLog, LogRecord } from '../log/channel-log.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { HistoryMessage } from '../protocol/server-frame.ts'
-import { Channel, type Member, newId, producerOf, type Snapshot, type WritingFrame } from './channel.ts'
+import { Channel, type Snapshot } from './channel.ts'
+import { type Member, producerOf, type WritingFrame } from './member.ts'
+import { newId } from './new-id.ts'
 import { historyPages } from './snapshot.ts'
 
 /** What all rooms share. */
@@ -14,7 +16,7 @@ export interface RoomOptions {
   readonly coordination: Coordination
   readonly historyMessages: number
   /** Nothing is under way any more; the channel may not be needed. */
-  readonly onIdle: (channel: RoomChannel) => void
+  readonly onIdle: (channel: Channel) => void
 }
 
 /** A channel without a model: people only. SPEC.md R. */

@@ -1,6 +1,7 @@
 import { encodeEntry } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { HistoryMessage, UnloggedFrame, UnloggedFrameOf } from '../protocol/server-frame.ts'
+import type { OpenTurn } from './chat-state.ts'
 
 /** How long a frame of a snapshot gets, in UTF-16 units of content: at most 48 KB on the wire, unless one message is longer. */
 export const PAGE_LENGTH = 16 * 1024
@@ -51,4 +52,17 @@ export function* withOffset(frames: Iterable<UnloggedFrame | Entry>, offset: num
     last = JSON.stringify(frame)
   }
   if (last !== undefined) yield encodeEntry(last, offset)
+}
+
+/** A running turn, for a joiner: that the model was asked, and what it has said until now. */
+export function* soFar(turn: OpenTurn, answer: OpenTurn['answer']): Generator<UnloggedFrame | Entry> {
+  const { turn_id, regenerates } = turn
+  yield { type: 'typing', turn_id, ...(regenerates !== undefined && { regenerates }) }
+  yield* chunksOf('ai_reasoning_chunk', turn_id, answer.reasoning)
+  yield* chunksOf('ai_stream_chunk', turn_id, answer.text)
+}
+
+/** One after the other. */
+export function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
+  for (const part of parts) yield* part
 }

@@ -6,7 +6,8 @@ import { type Position, parsePosition } from '../protocol/position.ts'
 import type { Socket } from '../transport/socket.ts'
 import type { UpgradeRequest } from '../transport/upgrade.ts'
 import { type Admission, ANONYMOUS, type SignIn } from './admission.ts'
-import { Connection, type ConnectionOptions } from './connection.ts'
+import { Connection } from './connection.ts'
+import type { ConnectionOptions } from './connection-options.ts'
 
 /** What accepting a socket needs. */
 export interface AcceptOptions extends ConnectionOptions {

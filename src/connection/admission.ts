@@ -1,4 +1,4 @@
-import type { Principal } from '../channel/channel.ts'
+import type { Principal } from '../channel/member.ts'
 import type { Coordination } from '../coordination/coordination.ts'
 import type { CloseName } from '../protocol/close-codes.ts'
 import type { Route, UpgradeRequest } from '../transport/upgrade.ts'
@@ -18,6 +18,11 @@ export interface SignIn {
   readonly authenticate: (request: UpgradeRequest) => Principal | undefined | Promise<Principal | undefined>
   /** Whether a principal may join a channel; if not: close 1008. The default: yes. */
   readonly authorize: (principal: Principal, channel: ChannelName) => boolean | Promise<boolean>
+}
+
+/** A team's sign-in, with the defaults where it has none. */
+export function signInOf(own: Partial<SignIn>): SignIn {
+  return { authenticate: own.authenticate ?? (() => ANONYMOUS), authorize: own.authorize ?? (() => true) }
 }
 
 /** Places for connections: in the server, and per address. */

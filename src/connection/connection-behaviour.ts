@@ -3,7 +3,9 @@ import type { ActorHost, HostOptions } from '../actor/actor-host.ts'
 import { type BehaviourOf, createInterpretedHost } from '../actor/interpreted-host.ts'
 import { CLOSES } from '../protocol/close-codes.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
-import type { Connection, ConnectionOptions } from './connection.ts'
+import type { Connection } from './connection.ts'
+import type { ConnectionOptions } from './connection-options.ts'
+import { park, readOn } from './read-on.ts'
 
 /** What the names in `machines/connection.machine.ts` mean. Guards look at the connection's data and change nothing. */
 export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connection, ConnectionEvent> = {
@@ -58,9 +60,9 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
     refuseForDraining(connection, event) {
       connection.outbox.answer(encode(errorFrame('draining', { id: 'id' in event ? event.id : undefined })))
     },
-    catchUp: (connection) => connection.readOn(),
-    park: (connection) => connection.park(),
-    tellPresence: (connection) => connection.tellPresence(),
+    catchUp: readOn,
+    park,
+    tellPresence: (connection) => connection.channel?.tellPresence(connection),
     close(connection, _event, { close }) {
       connection.close = close
     },

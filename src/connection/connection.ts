@@ -1,48 +1,21 @@
-import type { Logger } from 'pino'
 import type { ConnectionEvent } from '../../machines/connection.machine.ts'
 import type { Actor } from '../actor/actor-host.ts'
-import type { Clock } from '../actor/clock.ts'
-import { catchUp } from '../channel/catch-up.ts'
-import type { Channel, Member, Principal } from '../channel/channel.ts'
-import { newId } from '../channel/channel.ts'
+import type { Channel } from '../channel/channel.ts'
 import type { TurnDisplay } from '../channel/chat-state.ts'
-import type { Config } from '../config.ts'
+import type { Member, Principal } from '../channel/member.ts'
+import { newId } from '../channel/new-id.ts'
 import { CLIENT_FRAME_TYPES } from '../protocol/client-frame.ts'
 import { CLOSES, type CloseName } from '../protocol/close-codes.ts'
 import { decode, encode, errorFrame, isJsonObject } from '../protocol/codec.ts'
 import type { Position } from '../protocol/position.ts'
-import { count, type Telemetry } from '../telemetry.ts'
+import { count } from '../telemetry.ts'
 import type { Socket, SocketListener } from '../transport/socket.ts'
 import type { UpgradeRequest } from '../transport/upgrade.ts'
 import { ANONYMOUS, type Place } from './admission.ts'
+import { type ConnectionOptions, limitsOf } from './connection-options.ts'
+import { EarlyFrames } from './early-frames.ts'
 import { Outbox } from './outbox.ts'
 import { RateLimit } from './rate-limit.ts'
-
-/** What all connections share. */
-export interface ConnectionOptions {
-  readonly config: Pick<
-    Config,
-    | 'RATE_LIMIT'
-    | 'RATE_BURST'
-    | 'RATE_STRIKES'
-    | 'MAX_MESSAGE_BYTES'
-    | 'HEARTBEAT_INTERVAL_MS'
-    | 'HEARTBEAT_TIMEOUT_MS'
-    | 'ACCEPT_DEADLINE_MS'
-    | 'CLOSE_DEADLINE_MS'
-    | 'CONGESTED_LIMIT_MS'
-  >
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly telemetry: Telemetry
-  /** When a client is to come back after a drain: another answer for each. In ms. */
-  readonly reconnectAfterMs: () => number
-  readonly onReleased: (connection: Connection) => void
-}
-
-/** Frames that may wait for the welcome, and their length in all. SPEC.md L5. */
-const MAX_EARLY_FRAMES = 16
-const MAX_EARLY_BYTES = 64 * 1024
 
 const PONG = encode({ type: 'pong' })
 
@@ -68,9 +41,9 @@ export class Connection implements Member, SocketListener {
   /** Why it is being closed. */
   close: CloseName | undefined
   /** Frames that came before the welcome; undefined from then on. */
-  #early: string[] | undefined = []
-  #earlyBytes = 0
-  #catchUps = 0
+  #early: EarlyFrames | undefined = new EarlyFrames()
+  /** How often it began to read the log; what an earlier reading finds is void. See `read-on.ts`. */
+  readings = 0
   #isReleased = false
 
   constructor(socket: Socket, request: UpgradeRequest, options: ConnectionOptions) {
@@ -97,7 +70,7 @@ export class Connection implements Member, SocketListener {
     this.options.telemetry.framesReceived++
     this.heard()
     if (this.#early === undefined) this.#receive(text)
-    else this.#keepEarly(this.#early, text)
+    else if (!this.#early.keep(text)) this.actor.send({ type: 'connection.close', close: 'tooEarly' })
   }
 
   binary(): void {
@@ -170,7 +143,6 @@ export class Connection implements Member, SocketListener {
   }
 
   welcome(epoch: string, resumedAt?: number): void {
-    const { config } = this.options
     this.outbox.answer(
       encode({
         type: 'welcome',
@@ -180,13 +152,7 @@ export class Connection implements Member, SocketListener {
         epoch,
         offset: resumedAt ?? 0,
         resumed: resumedAt !== undefined,
-        limits: {
-          max_message_bytes: config.MAX_MESSAGE_BYTES,
-          rate_limit: config.RATE_LIMIT,
-          rate_burst: config.RATE_BURST,
-          heartbeat_interval_ms: config.HEARTBEAT_INTERVAL_MS,
-          heartbeat_timeout_ms: config.HEARTBEAT_TIMEOUT_MS,
-        },
+        limits: limitsOf(this.options),
       }),
     )
   }
@@ -194,7 +160,7 @@ export class Connection implements Member, SocketListener {
   // What the chart's actions ask for.
 
   takeEarly(): void {
-    const early = this.#early ?? []
+    const early = this.#early ?? new EarlyFrames()
     this.#early = undefined
     try {
       for (const text of early) this.#receive(text)
@@ -203,41 +169,11 @@ export class Connection implements Member, SocketListener {
     }
   }
 
-  /** Reads the log until the head; the chart hears of the result, unless it has left `catchingUp` meanwhile. */
-  readOn(): void {
-    const { channel } = this
-    const turn = ++this.#catchUps
-    if (channel === undefined) {
-      this.actor.send({ type: 'flow.caughtUp' })
-      return
-    }
-    channel.live.delete(this)
-    const isWanted = () => turn === this.#catchUps && this.actor.matches('open.flow.catchingUp')
-    catchUp(channel, this.outbox, isWanted).then(
-      (result) => {
-        if (result === 'caughtUp' && isWanted()) this.#goLive(channel)
-      },
-      (error: unknown) => {
-        this.options.logger.error({ err: error, connection_id: this.client_id }, 'the log could not be read')
-        this.fail()
-      },
-    )
-  }
-
-  park(): void {
-    this.#catchUps++
-    this.channel?.live.delete(this)
-  }
-
-  tellPresence(): void {
-    this.channel?.tellPresence(this)
-  }
-
   /** Gives back everything. Idempotent: a connection whose actor failed is released by whoever finds it. */
   release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
-    this.#catchUps++
+    this.readings++
     this.#early = undefined
     this.place?.leave()
     this.channel?.leave(this)
@@ -252,25 +188,6 @@ export class Connection implements Member, SocketListener {
     )
     this.release()
     this.socket.end(CLOSES.fault.code, CLOSES.fault.reason)
-  }
-
-  #goLive(channel: Channel): void {
-    // Between the catch-up's last look at the head and this, a promise was awaited: entries may have come.
-    if (this.outbox.offset < channel.head || this.outbox.epoch !== channel.epoch) {
-      this.readOn()
-      return
-    }
-    channel.live.add(this)
-    this.actor.send({ type: 'flow.caughtUp' })
-  }
-
-  #keepEarly(early: string[], text: string): void {
-    this.#earlyBytes += Buffer.byteLength(text)
-    if (early.length >= MAX_EARLY_FRAMES || this.#earlyBytes > MAX_EARLY_BYTES) {
-      this.actor.send({ type: 'connection.close', close: 'tooEarly' })
-    } else {
-      early.push(text)
-    }
   }
 
   #receive(text: string): void {

@@ -5,8 +5,9 @@ import { withBreaker } from './breaker.ts'
 import type { ChatModel } from './chat-model.ts'
 import { createOpenAiModel } from './openai-model.ts'
 
-/** The OpenAI-compatible model that the configuration names, behind its circuit breaker. */
-export function createConfiguredModel(config: Config, clock: Clock, logger: Logger): ChatModel {
+/** The OpenAI-compatible model that the configuration names, behind its circuit breaker; undefined where it names none. */
+export function createConfiguredModel(config: Config, clock: Clock, logger: Logger): ChatModel | undefined {
+  if (config.MODEL_PROVIDER === 'simulated') return undefined
   const model = createOpenAiModel({
     clock,
     apiKey: config.OPENAI_API_KEY,

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 /** A file of the pages, ready to be sent. */
 export interface Page {
@@ -43,7 +44,7 @@ const YEAR_S = 31_536_000
  * Reads the built pages into memory; they are a few files of some tens of KB. Where they were not built (a checkout
  * without its development tools) the start page says so.
  */
-export function readPages(directory: string): Pages {
+export function readPages(directory = builtPages()): Pages {
   const pages = new Map<string, Page>()
   if (statSync(directory, { throwIfNoEntry: false }) !== undefined) {
     for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
@@ -69,4 +70,10 @@ function page(name: string, body: Buffer): Page {
       ['referrer-policy', 'no-referrer'],
     ],
   }
+}
+
+/** Where the built pages are: `dist/web`, seen from `src/transport/` and from `dist/src/transport/` alike. */
+function builtPages(): string {
+  const besideDist = fileURLToPath(new URL('../../web', import.meta.url))
+  return existsSync(besideDist) ? besideDist : fileURLToPath(new URL('../../dist/web', import.meta.url))
 }
