@@ -3,6 +3,7 @@ import { createMemoryLog } from '../../src/log/memory-log.ts'
 import { createTestClock, ended, framesOf, say, settled, startChatServer } from '../support/chat-server.ts'
 import { type Client, connect } from '../support/client.ts'
 import { spawnInSmallNetwork } from '../support/network.ts'
+import { startProxy } from '../support/proxy.ts'
 import { type Env, startServer, type TestServer } from '../support/server.ts'
 import { flood as flooding } from '../support/upstream-scripts.ts'
 import { createWitness, type Witness, watch } from '../support/witness.ts'
@@ -133,6 +134,35 @@ test('G10 he is not closed while he reads on in time', async () => {
     await isAtHead(seen, reads, log)
   }
   expect(seen.counts.welcomes).toBe(1)
+})
+
+test('G10 G2 a network that stands still and is cut: who comes back gets exactly what was missed', async () => {
+  const { server, log, url } = await startRoomy()
+  const proxy = await startProxy(server.url)
+  const [reference, seen] = [createWitness(), createWitness()]
+  const fast = await connect(url)
+  const follows = watch(fast, reference)
+  for (const isCut of [false, true]) {
+    const behind = await connect(`${proxy.url}/${KEY}${seen.query}`)
+    const reads = watch(behind, seen)
+    await settled(behind)
+    proxy.freeze()
+    await flood(fast)
+    expect(seen.offset).toBeLessThan((await log.head(KEY)).offset)
+    if (isCut) {
+      proxy.cutAll()
+      await behind.closed
+    }
+    proxy.thaw()
+    if (!isCut) await isAtHead(seen, reads, log)
+    behind.cut()
+  }
+  const returned = await connect(url + seen.query)
+  await isAtHead(seen, watch(returned, seen), log)
+  await isAtHead(reference, follows, log)
+  seen.compare(reference)
+  expect([...seen.turns]).toEqual([...reference.turns])
+  expect(seen.counts).toMatchObject({ welcomes: 3, resumed: 2 })
 })
 
 test('G10 a fold under a parked reader: he gets a fresh welcome, and nothing twice', async () => {

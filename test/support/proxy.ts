@@ -6,26 +6,20 @@ import { onTestFinished } from 'vitest'
 export interface Proxy {
   /** `ws://127.0.0.1:<port>`. */
   readonly url: string
-  /** How many connections there ever were. */
-  readonly accepted: number
   /** Resets every connection that is open now. */
   cutAll(): void
   /** Takes nothing more from the server, so that its sockets fill up; `thaw` goes on. */
   freeze(): void
   thaw(): void
-  /** Where new connections go from now on, such as a server that was started again. */
-  aimAt(url: string): void
 }
 
 /** Starts one in front of `ws://127.0.0.1:<port>`; ended when the test has finished. */
 export async function startProxy(target: string): Promise<Proxy> {
-  let port = portOf(target)
-  let accepted = 0
+  const port = Number(new URL(target).port)
   let isFrozen = false
   const pairs = new Set<{ client: Socket; server: Socket }>()
 
   const listener = createServer((client) => {
-    accepted++
     const server = connect(port, '127.0.0.1')
     const pair = { client, server }
     pairs.add(pair)
@@ -61,9 +55,6 @@ export async function startProxy(target: string): Promise<Proxy> {
 
   return {
     url: `ws://127.0.0.1:${(listener.address() as AddressInfo).port}`,
-    get accepted() {
-      return accepted
-    },
     cutAll,
     freeze() {
       isFrozen = true
@@ -73,17 +64,10 @@ export async function startProxy(target: string): Promise<Proxy> {
       isFrozen = false
       for (const { client, server } of pairs) server.pipe(client)
     },
-    aimAt(url) {
-      port = portOf(url)
-    },
   }
 }
 
 function hold(server: Socket, client: Socket): void {
   server.unpipe(client)
   server.pause()
-}
-
-function portOf(url: string): number {
-  return Number(new URL(url).port)
 }
