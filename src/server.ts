@@ -9,8 +9,9 @@ import { createChatsAndRooms } from './chats-and-rooms.ts'
 import type { Config } from './config.ts'
 import { accept } from './connection/accept.ts'
 import { createAdmission, type SignIn, signInOf } from './connection/admission.ts'
-import { createConnectionHost, type OnTransition } from './connection/connection-behaviour.ts'
+import { createConnectionHost } from './connection/connection-behaviour.ts'
 import type { OpenConnection } from './connection/connection-options.ts'
+import type { OnTransition } from './connection/on-transition.ts'
 import { createLocalCoordination } from './coordination/local-coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import { openConfiguredLog } from './log/configured-log.ts'
@@ -213,8 +214,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         await transport.close()
         throw error
       }
-      if (!server.send({ type: 'server.listening' }))
-        throw new Error('cannot go on: the server was stopped at its start')
+      if (!server.send({ type: 'server.listening' })) throw new Error('cannot go on: stopped while starting')
       await takeUpUnfinished(upkeep)
     } catch (error) {
       if (running === undefined) await log.close()

@@ -1,4 +1,4 @@
-import type { ConnectionEvent } from '../../machines/connection.machine.ts'
+import type { ConnectionEvent } from '../../machines/connection-event.ts'
 import type { ActorHost } from '../actor/actor-host.ts'
 import type { Channels } from '../channel/channels.ts'
 import type { CloseName } from '../protocol/close-codes.ts'

@@ -1,10 +1,12 @@
-import { type ConnectionEvent, connectionMachine } from '../../machines/connection.machine.ts'
-import type { ActorHost, HostOptions } from '../actor/actor-host.ts'
+import { connectionMachine } from '../../machines/connection.machine.ts'
+import type { ConnectionEvent } from '../../machines/connection-event.ts'
+import type { ActorHost } from '../actor/actor-host.ts'
 import { type BehaviourOf, createInterpretedHost } from '../actor/interpreted-host.ts'
 import { CLOSES } from '../protocol/close-codes.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionOptions } from './connection-options.ts'
+import type { OnTransition } from './on-transition.ts'
 import { park, readOn } from './read-on.ts'
 
 /** What the names in `machines/connection.machine.ts` mean. Guards look at the connection's data and change nothing. */
@@ -16,6 +18,7 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
     isSilent: ({ heardAt, options }) => options.clock.now() - heardAt >= options.config.HEARTBEAT_INTERVAL_MS,
     // A ping may push what was buffered into the kernel; the reader is parked all the same until it takes it.
     isReaderSlow: ({ socket, actor }) => socket.buffered() > 0 || actor.matches('open.flow.congested'),
+    isReaderMoving: ({ progressAt, options }) => options.clock.now() - progressAt < options.config.CONGESTED_LIMIT_MS,
     isAbusive: ({ rate }) => rate.isAbusive(),
   },
   actions: {
@@ -84,12 +87,10 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
       Math.max(0, heardAt + options.config.HEARTBEAT_INTERVAL_MS - options.clock.now()),
     heartbeatTimeout: ({ options }) => options.config.HEARTBEAT_TIMEOUT_MS,
     limitedFor: ({ rate, options }) => rate.waitMs(options.clock.now()),
-    congestedLimit: ({ options }) => options.config.CONGESTED_LIMIT_MS,
+    congestedLimit: ({ progressAt, options }) =>
+      Math.max(0, progressAt + options.config.CONGESTED_LIMIT_MS - options.clock.now()),
   },
 }
-
-/** Hears of every transition of every connection. */
-export type OnTransition = NonNullable<HostOptions<Connection, ConnectionEvent>['onTransition']>
 
 /** The host of all connections' actors. */
 export function createConnectionHost(

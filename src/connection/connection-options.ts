@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { ConnectionEvent } from '../../machines/connection.machine.ts'
+import type { ConnectionEvent } from '../../machines/connection-event.ts'
 import type { Actor } from '../actor/actor-host.ts'
 import type { Clock } from '../actor/clock.ts'
 import type { Channel } from '../channel/channel.ts'

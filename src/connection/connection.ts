@@ -1,4 +1,4 @@
-import type { ConnectionEvent } from '../../machines/connection.machine.ts'
+import type { ConnectionEvent } from '../../machines/connection-event.ts'
 import type { Actor } from '../actor/actor-host.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { TurnDisplay } from '../channel/chat-state.ts'
@@ -38,6 +38,8 @@ export class Connection implements Member, SocketListener {
   actor!: Actor<ConnectionEvent>
   heardAt: number
   pingedAt = Number.NEGATIVE_INFINITY
+  /** When the reader was parked, or took something since. */
+  progressAt = Number.NEGATIVE_INFINITY
   /** Why it is being closed. */
   close: CloseName | undefined
   /** Frames that came before the welcome; undefined from then on. */
@@ -88,6 +90,10 @@ export class Connection implements Member, SocketListener {
     if (wasPinged) this.actor.send({ type: 'socket.heard' })
   }
 
+  progressed(): void {
+    this.progressAt = this.options.clock.now()
+  }
+
   drained(): void {
     this.actor.send({ type: 'socket.drained' })
   }
@@ -135,6 +141,7 @@ export class Connection implements Member, SocketListener {
   // What the outbox says.
 
   congested(): void {
+    this.progressAt = this.options.clock.now()
     this.actor.send({ type: 'socket.congested' })
   }
 

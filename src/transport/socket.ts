@@ -25,6 +25,8 @@ export interface SocketListener {
   tooBig(): void
   /** A ping or a pong frame came. */
   heard(): void
+  /** The reader took something of what is buffered. */
+  progressed(): void
   /** Nothing is buffered any more. */
   drained(): void
   /** The last call. `cause` is why the transport cut it by itself, where it did. */

@@ -86,8 +86,9 @@ export function listen(options: TransportOptions): Promise<Transport> {
     ping: (ws) => guard(ws, onFault, () => ws.getUserData().listener?.heard()),
     pong: (ws) => guard(ws, onFault, () => ws.getUserData().listener?.heard()),
     drain(ws) {
-      if (ws.getBufferedAmount() > 0) return
       const data = ws.getUserData()
+      data.listener?.progressed()
+      if (ws.getBufferedAmount() > 0) return
       // Not within this handler: of what is sent in here, a rest that the kernel does not take would never go out, for
       // uSockets stops waiting for the socket to be writable when the handler returns (oven-sh/bun#38177).
       setImmediate()

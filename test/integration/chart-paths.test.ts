@@ -1,3 +1,4 @@
+import { connect as connectSocket } from 'node:net'
 import { afterAll, expect, onTestFailed, onTestFinished, test } from 'vitest'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import type { Entry } from '../../src/protocol/entry.ts'
@@ -378,7 +379,11 @@ story(
 
 story(
   'G10 a live reader that stops reading is parked, and closed with 1013 when that lasts; it is told once it reads',
-  ['open.flow.flowing: socket.congested', 'open.flow.congested: after congestedLimit', 'closing: socket.drained'],
+  [
+    'open.flow.flowing: socket.congested',
+    'open.flow.congested: after congestedLimit [else]',
+    'closing: socket.drained',
+  ],
   async () => {
     const log = createMemoryLog()
     const stage = await start({ CONGESTED_LIMIT_MS: '1000' }, { log })
@@ -388,9 +393,40 @@ story(
     const passed = passWhen(stage, 'open.flow.flowing: socket.congested', SECOND_MS)
     await fill(log, 'room/one')
     await passed
-    await stage.witness.until('open.flow.congested: after congestedLimit')
+    await stage.witness.until('open.flow.congested: after congestedLimit [else]')
     client.ws.resume()
     expect((await client.closed).code).toBe(1013)
+    return stage
+  },
+)
+
+story(
+  'G10 a parked reader that takes something now and then is not closed',
+  ['open.flow.congested: after congestedLimit [isReaderMoving]'],
+  async () => {
+    const log = createMemoryLog()
+    // One entry of more than the kernel takes in, so that a reader can take some of the rest, and not all.
+    await append(log, 'room/one', { type: 'message', content: 'x'.repeat(32_000_000), client_id: 'other' }, 1)
+    const stage = await start({ CONGESTED_LIMIT_MS: '1000' }, { log })
+    const witnessed = stage.witness.until('open.flow.catchingUp: socket.congested')
+    const socket = connectSocket(stage.server.port, '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write(
+      `GET /room/one HTTP/1.1\r\nHost: 127.0.0.1:${stage.server.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
+    )
+    await witnessed
+    stage.clock.advance(900)
+    // It takes more than the kernel held for it, so that some of what the process holds goes out, too.
+    await new Promise<void>((resolve) => {
+      socket.on('data', () => {
+        if (socket.bytesRead > 12_000_000) resolve()
+      })
+    })
+    socket.pause()
+    stage.clock.advance(200)
+    await stage.witness.until('open.flow.congested: after congestedLimit [isReaderMoving]')
+    socket.destroy()
     return stage
   },
 )

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
-import { type ConnectionEvent, connectionMachine } from '../../machines/connection.machine.ts'
+import { connectionMachine } from '../../machines/connection.machine.ts'
+import type { ConnectionEvent } from '../../machines/connection-event.ts'
 import { serverMachine } from '../../machines/server.machine.ts'
 import { turnMachine } from '../../machines/turn.machine.ts'
 import { upstreamMachine } from '../../machines/upstream.machine.ts'

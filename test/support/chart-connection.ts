@@ -79,8 +79,9 @@ export function createFakeConnection(plan: Plan, clock: Clock): FakeConnection {
 
 /** Gives a connection the data that make its guards answer what a step needs. */
 export function bringAbout(connection: FakeConnection, { answers }: Step, clock: Clock): void {
-  const { isSilent, isReaderSlow, isAbusive } = answers
+  const { isSilent, isReaderSlow, isReaderMoving, isAbusive } = answers
   if (isSilent !== undefined) connection.heardAt = isSilent ? Number.NEGATIVE_INFINITY : clock.now()
   if (isReaderSlow !== undefined) connection.fake.buffered = isReaderSlow ? 1 : 0
+  if (isReaderMoving !== undefined) connection.progressAt = isReaderMoving ? clock.now() : Number.NEGATIVE_INFINITY
   if (isAbusive === true) while (!connection.rate.isAbusive()) connection.rate.take(clock.now())
 }

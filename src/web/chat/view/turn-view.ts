@@ -73,7 +73,9 @@ export function createTurnView(actions: TurnActions, calm: boolean): TurnView {
       if (question.textContent !== (item.question ?? '')) question.textContent = item.question ?? ''
       waiting.hidden = item.place === undefined && !isBehind
       waitingText.textContent =
-        item.place === undefined ? 'Waits for the answer above.' : `Waits for the model: number ${item.place} in line.`
+        isBehind || item.place === undefined
+          ? 'Waits for the answer above.'
+          : `Waits for the model: number ${item.place} in line.`
       const more = showAnswer(item.answer)
       const sentence = more ? undefined : outcomeSentence(item)
       note.hidden = sentence === undefined
