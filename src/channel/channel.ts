@@ -13,6 +13,9 @@ export interface Snapshot {
   readonly offset: number
 }
 
+/** How long a log that could not be read anew is left alone, in ms. */
+const REREAD_MS = 1_000
+
 /** How much is read from the log at once. */
 export const PAGE = { records: 512, bytes: 32 * 1024 }
 
@@ -39,6 +42,7 @@ export abstract class Channel implements Follower {
   #isRead = false
   /** The last time that the log was read anew. */
   #reading: Promise<void> = Promise.resolve()
+  #again: NodeJS.Timeout | undefined
 
   constructor(log: ChannelLog, key: string) {
     this.log = log
@@ -125,6 +129,7 @@ export abstract class Channel implements Follower {
     this.#loads++
     this.#unfollow?.()
     this.#unfollow = undefined
+    clearTimeout(this.#again)
   }
 
   record(record: LogRecord): void {
@@ -149,8 +154,10 @@ export abstract class Channel implements Follower {
         for (const member of this.members) member.logIsReset()
       },
       () => {
-        // The members' connections close with a fault, and come back to a channel that is read anew.
+        // The members' connections close with a fault, and come back to a channel that is read anew; one that is kept,
+        // because a turn runs in it, tries again.
         for (const member of this.members) member.fail()
+        if (this.#unfollow !== undefined) this.#again = setTimeout(() => this.reset(head), REREAD_MS).unref()
       },
     )
   }

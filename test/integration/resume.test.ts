@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { ChannelLog } from '../../src/log/channel-log.ts'
+import { type ChannelLog, LogError } from '../../src/log/channel-log.ts'
 import { openSqliteLog } from '../../src/log/sqlite-log.ts'
 import {
   ask,
@@ -298,6 +298,37 @@ describe.each(STORES)('on %s', (store) => {
     await watch(await chat.join(), joiner).until(() => joiner.offset === witness.offset)
     expect([...joiner.turns.values()].map(({ text }) => text)).toEqual(['before', 'one', 'two'])
     expect([...witness.turns.values()].map(({ text }) => text)).toEqual(['before', 'one', 'two'])
+  })
+
+  test('G8 a log that cannot be read anew closes its members with 1011, and is read again while a turn keeps its channel', async () => {
+    const inner = await openLog(store)
+    let lie = 0
+    let isBroken = false
+    const log: ChannelLog = {
+      ...inner,
+      append: (key, entry, writer) => inner.append(key, entry, { ...writer, seenHead: writer.seenHead + lie }),
+      read: (key, after, limit) =>
+        isBroken ? Promise.reject(new LogError('failed', 'broken for a moment')) : inner.read(key, after, limit),
+    }
+    const chat = await startChatServer({}, { log })
+    const answer = chat.upstream.hold()
+    const client = await chat.join()
+    await say(client, 'hello')
+    await answer.requested
+    answer.say('one ')
+    await client.next('ai_stream_chunk')
+    lie = 1000
+    isBroken = true
+    answer.say('two ')
+    expect((await client.closed).code).toBe(1011)
+    lie = 0
+    isBroken = false
+    const other = await chat.join()
+    answer.say('three')
+    answer.finish()
+    // The turn ended before the log was read again, so the fresh snapshot has it whole.
+    const history = await other.next('history', ({ messages }) => Array.isArray(messages) && messages.length === 2)
+    expect(history.messages).toMatchObject([{ content: 'hello' }, { content: 'one two three', outcome: 'completed' }])
   })
 
   test('G13 C7 a repeat sent in mid-replay is acknowledged without a hole: not before its place has been reached', async () => {
