@@ -91,6 +91,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
     }
     this.#next(async () => {
       try {
+        await this.whenRead()
         await this.#write(frame, member)
       } catch (error) {
         this.#options.logger.error({ err: error, channel: this.key }, 'a frame could not be written')
@@ -102,6 +103,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   /** Ends a turn, running or waiting; the running one without `turn_id`. SPEC.md C6. */
   override stop(turn_id: string | undefined): void {
     this.#next(async () => {
+      await this.whenRead()
       const turn = turn_id === undefined ? firstOpen(this.state) : this.state.open.get(turn_id)
       if (turn === undefined) return
       const stop: Entry = { type: 'stop', turn_id: turn.turn_id }
@@ -125,7 +127,6 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   #next(run: () => Promise<void>): void {
     this.#waiting++
     this.#last = this.#last
-      .then(() => this.whenRead())
       .then(run)
       .catch((error: unknown) => this.#options.logger.error({ err: error, channel: this.key }, 'a fault in a channel'))
       .finally(() => {
