@@ -322,11 +322,11 @@ describe.each(STORES)('on %s', (store) => {
     answer.say('two ')
     expect((await client.closed).code).toBe(1011)
     lie = 0
-    isBroken = false
     const other = await chat.join()
     // Nothing can be judged by half a log, and its sender is told so.
     other.send({ type: 'user_message', content: 'too early', id: 'early' })
     expect(await other.next('error')).toMatchObject({ code: 'storage', id: 'early' })
+    isBroken = false
     answer.say('three')
     answer.finish()
     // The turn ended before the log was read again, so the fresh snapshot has it whole.
