@@ -15,6 +15,8 @@ export type TurnEvent =
   | { type: 'attempt.failed'; error: { code: ErrorCode; retryable: boolean; retryAfterMs: number | undefined } }
   | { type: 'turn.stop' }
   | { type: 'turn.interrupt' }
+  /** Its lease is gone, or somebody else has ended it: nothing may be written any more. */
+  | { type: 'turn.lost' }
   /** An entry of the turn could not be written. */
   | { type: 'log.failed' }
 
@@ -31,6 +33,8 @@ export const turnMachine = setup({
     keepError: () => {},
     keepQueueError: () => {},
     keepLogError: () => {},
+    /** Ends the attempt, and writes nothing. */
+    abandon: () => {},
     /** Ends the attempt, appends what was received and the terminal entry. */
     end: (_, _params: { outcome: Outcome }) => {},
   },
@@ -42,6 +46,7 @@ export const turnMachine = setup({
   on: {
     'turn.stop': { target: '.stopped' },
     'turn.interrupt': { target: '.interrupted' },
+    'turn.lost': { target: '.abandoned' },
     'log.failed': { target: '.failed', actions: 'keepLogError' },
   },
   states: {
@@ -95,6 +100,11 @@ export const turnMachine = setup({
       description: 'The server went away.',
       type: 'final',
       entry: { type: 'end', params: { outcome: 'interrupted' } },
+    },
+    abandoned: {
+      description: 'It is another process that ends it.',
+      type: 'final',
+      entry: 'abandon',
     },
   },
 })

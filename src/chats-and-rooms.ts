@@ -51,6 +51,7 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
   }
   const chats = {
     ...shared,
+    clock,
     runTurn,
     systemPrompt: config.SYSTEM_PROMPT,
     contextMessages: config.CONTEXT_MESSAGES,

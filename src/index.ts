@@ -6,6 +6,7 @@ export type { Clock, Timer } from './actor/clock.ts'
 export type { Principal } from './channel/member.ts'
 export { type Config, ConfigError, loadConfig } from './config.ts'
 export type { ChannelName, SignIn } from './connection/admission.ts'
+export type { Coordination, Lease } from './coordination/coordination.ts'
 export {
   type Appended,
   type AppendOptions,
@@ -30,6 +31,7 @@ export {
 } from './model/chat-model.ts'
 export type { Entry, Outcome, Usage } from './protocol/entry.ts'
 export type { Position } from './protocol/position.ts'
-export { createServer, type ServerParts, type StatewireServer } from './server.ts'
+export { createServer } from './server.ts'
+export type { ServerParts, StatewireServer } from './server-parts.ts'
 export type { Telemetry } from './telemetry.ts'
 export type { Route, UpgradeRequest } from './transport/upgrade.ts'

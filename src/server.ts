@@ -1,6 +1,5 @@
-import { type Logger, pino } from 'pino'
+import { pino } from 'pino'
 import { type ServerEvent, serverMachine } from '../machines/server.machine.ts'
-import type { Clock } from './actor/clock.ts'
 import { createInterpretedHost } from './actor/interpreted-host.ts'
 import { createTimerWheel } from './actor/timer-wheel.ts'
 import type { Channels } from './channel/channels.ts'
@@ -8,48 +7,21 @@ import { ChatChannel } from './channel/chat-channel.ts'
 import { createChatsAndRooms } from './chats-and-rooms.ts'
 import type { Config } from './config.ts'
 import { accept } from './connection/accept.ts'
-import { createAdmission, type SignIn, signInOf } from './connection/admission.ts'
+import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
 import type { OpenConnection } from './connection/connection-options.ts'
-import type { OnTransition } from './connection/on-transition.ts'
 import { createLocalCoordination } from './coordination/local-coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import { openConfiguredLog } from './log/configured-log.ts'
-import type { ChatModel } from './model/chat-model.ts'
 import { createConfiguredModel } from './model/configured-model.ts'
 import { createSimulatedModel } from './model/simulated-model.ts'
 import { openFilesLimit } from './open-files.ts'
-import { count, createTelemetry, type Telemetry } from './telemetry.ts'
+import type { ServerParts, StatewireServer } from './server-parts.ts'
+import { count, createTelemetry } from './telemetry.ts'
 import { type AdminServer, listenAdmin } from './transport/admin-server.ts'
 import { readPages } from './transport/pages.ts'
 import { listen, type Transport } from './transport/uws-server.ts'
 import { keepSweeping, takeUpUnfinished } from './upkeep.ts'
-
-/** What a team plugs in of its own; everything else is made from the configuration. */
-export interface ServerParts extends Partial<SignIn> {
-  /** Answers on `/ai-chat`. The default: by `MODEL_PROVIDER`. */
-  readonly model?: ChatModel
-  /** Where channels are kept; the server closes it when it stops. The default: by `STORE`. */
-  readonly log?: ChannelLog
-  /** Where the server writes what it does. The default: nowhere. */
-  readonly logger?: Logger
-  /** Time. The default: a timer wheel on real time. */
-  readonly clock?: Clock
-  /** Told of every transition of every connection, as it happens; must not throw. Where set, each event costs more. */
-  readonly onTransition?: OnTransition
-}
-
-/** A server. It does nothing until it is started, and can be started once. */
-export interface StatewireServer {
-  /** Opens the log, takes up unfinished turns, listens. Rejects with what is in the way, in one sentence. */
-  start(): Promise<void>
-  /** Drains and stops: SPEC.md L8. Resolves when everything is closed; a second call waits for the first. */
-  stop(): Promise<void>
-  /** The ports that it is bound to, once started. */
-  readonly port: number
-  readonly adminPort: number
-  readonly telemetry: Telemetry
-}
 
 /** Descriptors that are not connections: files, upstream sockets, those being closed. */
 const SPARE_FILES = 1_000
@@ -71,7 +43,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   const logger = parts.logger ?? pino({ level: 'silent' })
   const clock = parts.clock ?? createTimerWheel((error) => logger.error({ err: error }, 'a timer failed'))
   const telemetry = createTelemetry()
-  const coordination = createLocalCoordination()
+  const coordination = parts.coordination ?? createLocalCoordination()
   const connections = new Set<OpenConnection>()
   let running: Running | undefined
   let stopped: (() => void) | undefined

@@ -10,7 +10,14 @@ import { describe, expect, test } from 'vitest'
 const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
   { 'src/main': ['src/help'], 'src/index': [], 'src/docs': ['src/help'], 'src/help': [] },
   { 'src/server': [] },
-  { 'src/chats-and-rooms': [], 'src/upkeep': [], 'src/open-files': [], 'src/prepare': [], 'src/check-node': [] },
+  {
+    'src/chats-and-rooms': [],
+    'src/server-parts': [],
+    'src/upkeep': [],
+    'src/open-files': [],
+    'src/prepare': [],
+    'src/check-node': [],
+  },
   // Of the transport, a connection knows the port: the socket, and what the request said.
   { 'src/transport': [], 'src/connection': ['src/transport'] },
   { 'src/turn': [], 'src/channel': ['src/turn'] },

@@ -43,6 +43,8 @@ export abstract class Channel implements Follower {
   /** The last time that the log was read anew. */
   #reading: Promise<void> = Promise.resolve()
   #again: NodeJS.Timeout | undefined
+  /** Who waits for the head to reach an offset. */
+  #awaited: { readonly offset: number; readonly resolve: () => void }[] = []
 
   constructor(log: ChannelLog, key: string) {
     this.log = log
@@ -101,6 +103,8 @@ export abstract class Channel implements Follower {
   }
 
   #beginAt(epoch: string): void {
+    for (const { resolve } of this.#awaited) resolve()
+    this.#awaited = []
     this.live.clear()
     this.clear()
     this.epoch = epoch
@@ -123,6 +127,13 @@ export abstract class Channel implements Follower {
       reading = this.#reading
       await reading
     }
+  }
+
+  /** Resolves when all that the log has now is folded. Rejects with LogError. */
+  async readToHead(): Promise<void> {
+    const { epoch, offset } = await this.log.head(this.key)
+    if (epoch !== this.epoch || offset <= this.head) return
+    await new Promise<void>((resolve) => this.#awaited.push({ offset, resolve }))
   }
 
   unload(): void {
@@ -165,6 +176,13 @@ export abstract class Channel implements Follower {
   #take(record: LogRecord): void {
     this.fold(record)
     this.head = record.offset
+    if (this.#awaited.length > 0) this.#settleAwaited()
+  }
+
+  #settleAwaited(): void {
+    const reached = this.#awaited.filter(({ offset }) => offset <= this.head)
+    this.#awaited = this.#awaited.filter(({ offset }) => offset > this.head)
+    for (const { resolve } of reached) resolve()
   }
 
   /** Rejects with LogError; a plugged-in log that throws instead is taken to reject. */

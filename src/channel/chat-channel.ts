@@ -42,9 +42,10 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   protected override after({ entry }: LogRecord): void {
-    if (entry.type !== 'user_message' && entry.type !== 'ai_stream_end' && entry.type !== 'typing') return
-    this.#turns.advance()
-    if (entry.type !== 'typing') this.#tellPositions()
+    if (entry.type === 'user_message' || entry.type === 'typing') this.#turns.advance()
+    if (entry.type === 'ai_stream_end') this.#turns.ended(entry.turn_id)
+    if (entry.type === 'user_message' || entry.type === 'ai_stream_end') this.#tellPositions()
+    if (entry.type === 'stop') this.#stopTurn(entry.turn_id)
   }
 
   protected override loaded(): void {
@@ -107,12 +108,24 @@ export class ChatChannel extends Channel implements ChatOfTurns {
       const turn = turn_id === undefined ? firstOpen(this.state) : this.state.open.get(turn_id)
       if (turn === undefined) return
       const stop: Entry = { type: 'stop', turn_id: turn.turn_id }
+      // Whoever runs the turn reads of it in the log, on this process or another.
       await this.append(stop, `stop:${turn.turn_id}`, 'stop').catch((error: unknown) => {
         // Stopping is what the user wants most when things go wrong; the log has the turn's end to tell of it.
         this.#options.logger.error({ err: error, channel: this.key }, 'the intent to stop could not be written')
+        this.#stopTurn(turn.turn_id)
       })
-      await this.#turns.stop(turn.turn_id)
     })
+  }
+
+  #stopTurn(turn_id: string): void {
+    this.#turns.stop(turn_id).catch((error: unknown) => {
+      this.#options.logger.error({ err: error, channel: this.key }, 'a waiting turn could not be stopped')
+    })
+  }
+
+  override unload(): void {
+    super.unload()
+    this.#turns.close()
   }
 
   /** The server goes away: the running turn ends as interrupted. */

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { Clock } from '../actor/clock.ts'
 import type { Coordination } from '../coordination/coordination.ts'
 import type { ChannelLog } from '../log/channel-log.ts'
 import type { ChatModel } from '../model/chat-model.ts'
@@ -12,6 +13,7 @@ export interface ChatOptions {
   readonly model: ChatModel
   readonly runTurn: RunTurn
   readonly coordination: Coordination
+  readonly clock: Clock
   readonly systemPrompt: string
   readonly contextMessages: number
   readonly historyMessages: number

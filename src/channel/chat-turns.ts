@@ -1,3 +1,4 @@
+import type { Timer } from '../actor/clock.ts'
 import type { Lease } from '../coordination/coordination.ts'
 import type { Appended } from '../log/channel-log.ts'
 import type { Entry } from '../protocol/entry.ts'
@@ -14,6 +15,8 @@ export interface ChatOfTurns {
   readonly state: ChatState
   /** The log is being read anew: nothing may be begun by what is folded. */
   readonly isReading: boolean
+  /** Resolves when all that the log has now is folded. Rejects with LogError. */
+  readToHead(): Promise<void>
   append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended>
   tellPosition(turn_id: string, position: number): void
   /** A turn's end could not be written yet. */
@@ -38,12 +41,15 @@ interface Running {
 
 /** A turn that this many processes took up without one delta is given up: it may be what kills them. */
 const MAX_RUNS = 2
+/** How long a turn that another process runs is left alone before its lease is asked for again, in ms. */
+const LEASE_POLL_MS = 1_000
 
 /** Runs a chat's open turns, one at a time, in the log's order. One per chat, hence a class. */
 export class ChatTurns {
   readonly #chat: ChatOfTurns
   readonly #options: ChatOptions
   #running: Running | undefined
+  #poll: Timer | undefined
   readonly #origins = new Map<string, Origin>()
 
   constructor(chat: ChatOfTurns, options: ChatOptions) {
@@ -65,31 +71,35 @@ export class ChatTurns {
     this.#origins.delete(turn_id)
   }
 
-  /** Starts the first open turn, where none runs. */
+  /** Starts the first open turn, where none runs: here, by the right of a lease, or on another process that holds it. */
   advance(): void {
     const turn = firstOpen(this.#chat.state)
     if (turn === undefined || this.isRunning || this.#chat.isReading || this.#options.isDraining()) return
-    const { turn_id } = turn
-    const running: Running = { turn: undefined, turn_id, lease: undefined }
+    const running: Running = { turn: undefined, turn_id: turn.turn_id, lease: undefined }
     this.#running = running
-    this.#options.coordination.lease(`turn:${this.#chat.key}`).then(
-      (lease) => {
-        running.lease = lease
-        const taken = this.#chat.state.open.get(turn_id)
-        if (lease === undefined || taken === undefined || this.#chat.isReading) this.#finished(turn_id)
-        else this.#start(taken, running, lease)
-      },
-      (error: unknown) => {
-        this.#failed(error, 'no lease for a turn')
-        this.#finished(turn_id)
-      },
-    )
+    this.#take(running).catch((error: unknown) => {
+      this.#failed(error, 'a turn could not be taken up')
+      this.#giveUp(running)
+    })
   }
 
-  /** Ends a turn, running or waiting. Rejects with LogError where a waiting one's end could not be written. */
+  /** A turn's stop is in the log, or could not be written: whoever runs the channel's turns ends it. */
   async stop(turn_id: string): Promise<void> {
-    if (this.#running?.turn_id === turn_id) this.#running.turn?.stop()
-    else if (this.#chat.state.open.has(turn_id)) await this.#endWithoutModel(turn_id, 'stopped')
+    const running = this.#running
+    if (running?.turn_id === turn_id) running.turn?.stop()
+    else if (running?.lease !== undefined) await this.#endWithoutModel(turn_id, 'stopped', running.lease.token)
+    else this.advance()
+  }
+
+  /** A turn has ended. One that runs here and did not write that itself was taken over. */
+  ended(turn_id: string): void {
+    if (this.#running?.turn_id === turn_id) this.#running.turn?.lose()
+    this.advance()
+  }
+
+  /** The channel is forgotten. */
+  close(): void {
+    if (this.#poll !== undefined) this.#options.clock.clearTimeout(this.#poll)
   }
 
   /** The server goes away: the running turn ends as interrupted. */
@@ -97,14 +107,43 @@ export class ChatTurns {
     this.#running?.turn?.interrupt()
   }
 
-  #start(turn: OpenTurn, running: Running, lease: Lease): void {
+  async #take(running: Running): Promise<void> {
+    const { turn_id } = running
+    running.lease = await this.#options.coordination.lease(`turn:${this.#chat.key}`, () => running.turn?.lose())
+    if (running.lease === undefined) return this.#giveUp(running)
+    // What the last holder wrote before its lease ended may still be on its way here, and decides what is to be done.
+    if (running.lease.mayBeBehind) await this.#chat.readToHead()
+    await this.#endStopped(turn_id, running.lease)
+    const turn = this.#chat.state.open.get(turn_id)
+    if (turn === undefined || this.#chat.isReading) this.#finished(turn_id)
+    else await this.#start(turn, running, running.lease)
+  }
+
+  /** Ends the waiting turns whose stop was written while nobody here could. */
+  async #endStopped(except: string, lease: Lease): Promise<void> {
+    for (const { turn_id, isStopWanted } of [...this.#chat.state.open.values()]) {
+      if (isStopWanted && turn_id !== except) await this.#endWithoutModel(turn_id, 'stopped', lease.token)
+    }
+  }
+
+  /** Somebody else runs the channel's turns, or nobody can: asks again later. */
+  #giveUp(running: Running): void {
+    running.lease?.release()
+    if (this.#running === running) this.#running = undefined
+    this.#poll ??= this.#options.clock.setTimeout(() => {
+      this.#poll = undefined
+      this.advance()
+    }, LEASE_POLL_MS)
+    this.#chat.turnsAreIdle()
+  }
+
+  async #start(turn: OpenTurn, running: Running, lease: Lease): Promise<void> {
     const { turn_id } = turn
     // Left over by a process that died: what was shown stands, and is not added to. SPEC.md C14.
     const isLeftOver = turn.answer.chunks > 0 || turn.run >= MAX_RUNS
     if (turn.isStopWanted || isLeftOver) {
-      this.#endWithoutModel(turn_id, turn.isStopWanted ? 'stopped' : 'interrupted', lease.token)
-        .catch((error: unknown) => this.#failed(error, 'a left-over turn could not be ended'))
-        .finally(() => this.#finished(turn_id))
+      await this.#endWithoutModel(turn_id, turn.isStopWanted ? 'stopped' : 'interrupted', lease.token)
+      this.#finished(turn_id)
       return
     }
     const { model, runTurn, systemPrompt, contextMessages } = this.#options
@@ -138,7 +177,7 @@ export class ChatTurns {
     if (!this.isRunning) this.#chat.turnsAreIdle()
   }
 
-  async #endWithoutModel(turn_id: string, outcome: 'stopped' | 'interrupted', fence?: number): Promise<void> {
+  async #endWithoutModel(turn_id: string, outcome: 'stopped' | 'interrupted', fence: number): Promise<void> {
     const words = countWords(this.#chat.state.open.get(turn_id)?.answer.text ?? '')
     const error = outcome === 'interrupted' ? outcome : undefined
     const append: AppendOfTurn = (entry, producer, sequence) => this.#chat.append(entry, producer, sequence, fence)

@@ -1,6 +1,11 @@
-/** The right to run a channel's turn. `token` rises with each lease of a name: the log refuses a lower one. */
+/**
+ * The right to run a channel's turns, held until it is released or lost. `token` rises with each lease of a name: the log
+ * refuses a lower one.
+ */
 export interface Lease {
   readonly token: number
+  /** Another process may have written under this name since this one last held it. */
+  readonly mayBeBehind: boolean
   release(): void
 }
 
@@ -9,8 +14,8 @@ export interface Lease {
  * address has. Names are channel keys or addresses.
  */
 export interface Coordination {
-  /** Answers undefined where somebody else holds it. */
-  lease(name: string): Promise<Lease | undefined>
+  /** Answers undefined where somebody else holds it. `onLost` is called at most once, when it is no longer held though not released. */
+  lease(name: string, onLost: () => void): Promise<Lease | undefined>
   /** Enters a member of a room; answers everybody who is there now, itself included, in order of arrival. */
   enter(room: string, member: string): Promise<readonly string[]>
   leave(room: string, member: string): Promise<void>

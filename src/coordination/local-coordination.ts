@@ -15,6 +15,7 @@ export function createLocalCoordination(now: () => number = Date.now): Coordinat
       let isHeld = true
       return {
         token: lastToken,
+        mayBeBehind: false,
         release() {
           if (isHeld) leases.delete(name)
           isHeld = false

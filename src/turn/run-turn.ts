@@ -59,6 +59,10 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
       keepLogError(subject) {
         subject.error = { code: 'storage', retryable: false, retryAfterMs: undefined }
       },
+      abandon(subject) {
+        letGo(subject)
+        subject.options.onEnded()
+      },
       end(subject, _event, { outcome }) {
         letGo(subject)
         end(subject, outcome)
@@ -220,6 +224,7 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
     return {
       stop: () => send(subject, { type: 'turn.stop' }),
       interrupt: () => send(subject, { type: 'turn.interrupt' }),
+      lose: () => send(subject, { type: 'turn.lost' }),
     }
   }
 }

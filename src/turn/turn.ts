@@ -30,6 +30,8 @@ export interface TurnOptions {
 export interface Turn {
   stop(): void
   interrupt(): void
+  /** It is no longer this process's: it ends without another word. */
+  lose(): void
 }
 
 /** What all turns share. */

@@ -6,17 +6,20 @@ export function coordinationContract(name: string, open: () => Coordination | Pr
   describe(`coordination: ${name}`, () => {
     test('a lease is held by one at a time', async () => {
       const coordination = await open()
-      const leases = await Promise.all([coordination.lease('turn:one'), coordination.lease('turn:one')])
+      const leases = await Promise.all([
+        coordination.lease('turn:one', () => {}),
+        coordination.lease('turn:one', () => {}),
+      ])
       expect(leases.filter((lease) => lease !== undefined)).toHaveLength(1)
-      expect(await coordination.lease('turn:one')).toBeUndefined()
-      expect(await coordination.lease('turn:other')).toBeDefined()
+      expect(await coordination.lease('turn:one', () => {})).toBeUndefined()
+      expect(await coordination.lease('turn:other', () => {})).toBeDefined()
     })
 
     test('the token of a name rises with each lease, however fast they follow', async () => {
       const coordination = await open()
       const tokens: number[] = []
       for (let i = 0; i < 50; i++) {
-        const lease = await coordination.lease('turn:one')
+        const lease = await coordination.lease('turn:one', () => {})
         tokens.push(lease?.token ?? Number.NaN)
         lease?.release()
       }
@@ -26,11 +29,11 @@ export function coordinationContract(name: string, open: () => Coordination | Pr
 
     test('a lease that was released twice does not release its successor', async () => {
       const coordination = await open()
-      const first = await coordination.lease('turn:one')
+      const first = await coordination.lease('turn:one', () => {})
       first?.release()
-      expect(await coordination.lease('turn:one')).toBeDefined()
+      expect(await coordination.lease('turn:one', () => {})).toBeDefined()
       first?.release()
-      expect(await coordination.lease('turn:one')).toBeUndefined()
+      expect(await coordination.lease('turn:one', () => {})).toBeUndefined()
     })
 
     test('R1 who enters a room is told everybody, itself included, in order of arrival', async () => {

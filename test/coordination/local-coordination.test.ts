@@ -5,7 +5,7 @@ import { coordinationContract } from '../contracts/coordination.ts'
 coordinationContract('local', () => createLocalCoordination())
 
 test('tokens rise over restarts, too: the log remembers the last one, the process does not', async () => {
-  const before = await createLocalCoordination(() => 1_000).lease('turn:one')
-  const after = await createLocalCoordination(() => 1_001).lease('turn:one')
+  const before = await createLocalCoordination(() => 1_000).lease('turn:one', () => {})
+  const after = await createLocalCoordination(() => 1_001).lease('turn:one', () => {})
   expect(after?.token).toBeGreaterThan(before?.token ?? Number.NaN)
 })

@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
-import { createServer, type ServerParts, type StatewireServer } from '../../src/server.ts'
+import { createServer } from '../../src/server.ts'
+import type { ServerParts, StatewireServer } from '../../src/server-parts.ts'
 
 /** Settings of a test's server, as environment variables. Both ports are free ones unless set. */
 export type Env = Record<string, string>

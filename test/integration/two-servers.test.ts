@@ -1,0 +1,127 @@
+import { expect, onTestFinished, test } from 'vitest'
+import type { Coordination } from '../../src/coordination/coordination.ts'
+import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
+import type { ChannelLog } from '../../src/log/channel-log.ts'
+import { createMemoryLog } from '../../src/log/memory-log.ts'
+import { ended, say } from '../support/chat-server.ts'
+import { type Client, connect, textsOf } from '../support/client.ts'
+import { startServer } from '../support/server.ts'
+import { startUpstream } from '../support/upstream.ts'
+
+/**
+ * Two servers that share a log and a coordination, as the processes of a deployment do. Both parts are in memory here:
+ * what is tested is that a turn has one owner, wherever its members are.
+ */
+async function startTwo() {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const inner = createMemoryLog()
+  // Either server may stop first.
+  const log: ChannelLog = { ...inner, close: async () => {} }
+  const shared = createLocalCoordination()
+  const lost: (() => void)[] = []
+  const coordinationOf = (): Coordination => ({
+    ...shared,
+    async lease(name, onLost) {
+      const lease = await shared.lease(name, onLost)
+      if (lease !== undefined) lost.push(() => (lease.release(), onLost()))
+      return lease === undefined ? undefined : { ...lease, mayBeBehind: true }
+    },
+  })
+  const env = { OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
+  const [a, b] = await Promise.all([0, 1].map(() => startServer(env, { log, coordination: coordinationOf() })))
+  const join = (server: typeof a, query = ''): Promise<Client> => connect(`${server?.url}/ai-chat/one${query}`)
+  return { upstream, log, a, b, join, lost }
+}
+
+test('C4 a turn of one server is seen live by the members of another', async () => {
+  const { upstream, a, b, join } = await startTwo()
+  const [first, second] = [await join(a), await join(b)]
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  await second.next('user_message', ({ turn_id }) => turn_id === turn)
+  await answer.requested
+  answer.say('one ')
+  await second.next('ai_stream_chunk')
+  answer.say('two')
+  answer.finish()
+  await Promise.all([ended(first, turn), ended(second, turn)])
+  expect(textsOf(second.frames).get(turn)).toBe('one two')
+  expect(upstream.requests).toHaveLength(1)
+})
+
+test('C6 stop on one server ends the turn that another runs, its request to the model included', async () => {
+  const { upstream, a, b, join } = await startTwo()
+  const [first, second] = [await join(a), await join(b)]
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  const { over } = await answer.requested
+  answer.say('one ')
+  await second.next('ai_stream_chunk')
+  second.send({ type: 'stop' })
+  expect(await over).toBe('aborted')
+  expect(await first.next('ai_stream_end')).toMatchObject({ turn_id: turn, outcome: 'stopped' })
+})
+
+test('C6 stop on one server ends a turn that waits behind one that another runs', async () => {
+  const { upstream, a, b, join } = await startTwo()
+  const [first, second] = [await join(a), await join(b)]
+  const answer = upstream.hold()
+  const running = await say(first, 'hello')
+  await answer.requested
+  const waiting = await say(second, 'next')
+  second.send({ type: 'stop', turn_id: waiting })
+  expect(await second.next('ai_stream_end')).toMatchObject({ turn_id: waiting, outcome: 'stopped' })
+  answer.finish()
+  expect(await ended(first, running)).toMatchObject({ outcome: 'completed' })
+  expect(upstream.requests).toHaveLength(1)
+})
+
+test('C5 C7 messages of both servers are answered in order, by one server at a time, and an id counts on both', async () => {
+  const { upstream, a, b, join } = await startTwo()
+  const [first, second] = [await join(a), await join(b)]
+  const turns: string[] = []
+  for (let i = 0; i < 6; i++) {
+    const [sender, id] = [i % 2 === 0 ? first : second, `id-${i}`]
+    sender.send({ type: 'user_message', content: `message ${i}`, id })
+    turns.push(String((await sender.next('user_message', (frame) => frame.id === id)).turn_id))
+  }
+  await ended(first, turns[5] ?? '')
+  second.send({ type: 'user_message', content: 'message 0', id: 'id-0' })
+  expect(await second.next('user_message', ({ id }) => id === 'id-0')).toMatchObject({ turn_id: turns[0] })
+  expect(upstream.requests).toHaveLength(6)
+  const ends = first.frames.filter(({ type }) => type === 'ai_stream_end').map(({ turn_id }) => turn_id)
+  expect(ends).toEqual(turns)
+})
+
+test('C14 a turn whose lease is lost ends as interrupted by another server, its shown text unchanged', async () => {
+  const { upstream, a, b, join, lost } = await startTwo()
+  const [first, second] = [await join(a), await join(b)]
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  const { over } = await answer.requested
+  answer.say('one ')
+  await Promise.all([first.next('ai_stream_chunk'), second.next('ai_stream_chunk')])
+  for (const lose of lost) lose()
+  expect(await over).toBe('aborted')
+  for (const client of [first, second]) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: 'interrupted' })
+    expect(textsOf(client.frames).get(turn)).toBe('one ')
+    expect(client.frames.filter(({ type }) => type === 'ai_stream_end')).toHaveLength(1)
+  }
+})
+
+test('C14 a turn without any delta whose lease is lost runs again, once', async () => {
+  const { upstream, a, join, lost } = await startTwo()
+  const first = await join(a)
+  const [one, two] = [upstream.hold(), upstream.hold()]
+  const turn = await say(first, 'hello')
+  await one.requested
+  for (const lose of lost.splice(0)) lose()
+  await two.requested
+  two.say('at last')
+  two.finish()
+  expect(await ended(first, turn)).toMatchObject({ outcome: 'completed' })
+  expect(textsOf(first.frames).get(turn)).toBe('at last')
+  expect(upstream.requests).toHaveLength(2)
+})
