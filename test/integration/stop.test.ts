@@ -132,6 +132,8 @@ describe.each(STORES)('on %s', (store) => {
       client.send({ type: 'stop', turn_id: turn })
       other.send({ type: 'stop' })
       const { outcome } = await ended(client, turn)
+      // The other's stop names no turn: one that was still on its way would stop the next.
+      await settled(other)
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
       // Later where it was too early, earlier where it was too late: so it stays near the end.
       wait = outcome === 'stopped' ? Math.ceil(wait * 1.3) + 1 : Math.floor(wait * 0.8)
