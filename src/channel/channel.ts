@@ -1,3 +1,4 @@
+import type { Coordination, Signals } from '../coordination/coordination.ts'
 import type { Appended, ChannelLog, Follower, Head, LogRecord, ReadResult } from '../log/channel-log.ts'
 import { encode, encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
@@ -5,13 +6,7 @@ import type { Position } from '../protocol/position.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
-
-/** The channel at one moment: frames without offset, whose last one gets `offset`; after it come the entries above `offset`. */
-export interface Snapshot {
-  readonly frames: Iterable<UnloggedFrame | Entry>
-  readonly epoch: string
-  readonly offset: number
-}
+import type { Snapshot } from './snapshot.ts'
 
 /** How long a log that could not be read anew is left alone, in ms. */
 const REREAD_MS = 1_000
@@ -34,6 +29,8 @@ export abstract class Channel implements Follower {
   /** Members at the head: they get entries as they come. The others read the log. */
   readonly live: Set<Member> = new Set()
   protected readonly log: ChannelLog
+  readonly #coordination: Coordination
+  #signals: Signals | undefined
   #unfollow: (() => void) | undefined
   /** Records that came while the log was being read. */
   #early: LogRecord[] | undefined
@@ -46,8 +43,9 @@ export abstract class Channel implements Follower {
   /** Who waits for the head to reach an offset. */
   #awaited: { readonly offset: number; readonly resolve: () => void }[] = []
 
-  constructor(log: ChannelLog, key: string) {
+  constructor(log: ChannelLog, coordination: Coordination, key: string) {
     this.log = log
+    this.#coordination = coordination
     this.key = key
     this.name = key.slice(key.indexOf('/') + 1)
   }
@@ -75,6 +73,7 @@ export abstract class Channel implements Follower {
   async load(isNew: boolean, proposed: string = this.epoch): Promise<void> {
     const load = ++this.#loads
     this.#unfollow ??= this.log.follow(this.key, this)
+    this.#signals ??= this.#coordination.listen(this.key, (text) => this.#signalText(text))
     if (isNew) return this.#loaded()
     this.#early = []
     const head = await this.log.head(this.key)
@@ -140,6 +139,8 @@ export abstract class Channel implements Follower {
     this.#loads++
     this.#unfollow?.()
     this.#unfollow = undefined
+    this.#signals?.end()
+    this.#signals = undefined
     clearTimeout(this.#again)
   }
 
@@ -211,10 +212,19 @@ export abstract class Channel implements Follower {
     return this.log.read(this.key, after, PAGE)
   }
 
-  /** Sends a signal to everybody who is live, but for one. */
+  /** Sends a signal to everybody who is live, on every process, but for one. */
   signal(frame: UnloggedFrame, except?: Member): void {
-    if (this.live.size === 0) return
     const text = encode(frame)
+    this.#signalText(text, except)
+    this.#signals?.send(text)
+  }
+
+  /** Sends a signal to the members of this process: where each process says the same to its own. */
+  protected signalHere(frame: UnloggedFrame): void {
+    if (this.live.size > 0) this.#signalText(encode(frame))
+  }
+
+  #signalText(text: string, except?: Member): void {
     for (const member of this.live) if (member !== except) member.signal(text)
   }
 

@@ -3,7 +3,7 @@ import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
-import { Channel, type Snapshot } from './channel.ts'
+import { Channel } from './channel.ts'
 import type { ChatOptions } from './chat-options.ts'
 import { planFrame } from './chat-plan.ts'
 import { apply, type ChatState, createChatState, displayOf, firstOpen, historyOf } from './chat-state.ts'
@@ -11,7 +11,7 @@ import { type ChatOfTurns, ChatTurns } from './chat-turns.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 import { readConversation } from './read-conversation.ts'
-import { concat, historyPages, soFar } from './snapshot.ts'
+import { concat, historyPages, type Snapshot, soFar } from './snapshot.ts'
 
 /** Frames of all members that wait for the one in hand; beyond it they are refused as busy. */
 const MAX_WAITING_FRAMES = 256
@@ -25,7 +25,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   #waiting = 0
 
   constructor(options: ChatOptions, key: string) {
-    super(options.log, key)
+    super(options.log, options.coordination, key)
     this.#options = options
     this.#turns = new ChatTurns(this, options)
   }
@@ -174,7 +174,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   #tellPositions(): void {
     let position = 0
     for (const turn_id of this.state.open.keys()) {
-      if (position > 0) this.tellPosition(turn_id, position)
+      if (position > 0) this.signalHere({ type: 'queued', turn_id, position })
       position++
     }
   }

@@ -4,10 +4,10 @@ import type { ChannelLog, LogRecord } from '../log/channel-log.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { HistoryMessage } from '../protocol/server-frame.ts'
-import { Channel, type Snapshot } from './channel.ts'
+import { Channel } from './channel.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
-import { historyPages } from './snapshot.ts'
+import { historyPages, type Snapshot } from './snapshot.ts'
 
 /** What all rooms share. */
 export interface RoomOptions {
@@ -24,10 +24,10 @@ export class RoomChannel extends Channel {
   readonly #options: RoomOptions
   #messages: HistoryMessage[] = []
   readonly #entered = new Set<Member>()
-  #writing = 0
+  #underWay = 0
 
   constructor(options: RoomOptions, key: string) {
-    super(options.log, key)
+    super(options.log, options.coordination, key)
     this.#options = options
   }
 
@@ -62,36 +62,49 @@ export class RoomChannel extends Channel {
     const { content, id } = frame
     const { client_id } = member
     const entry: Entry = { type: 'message', content, ...(id !== undefined && { id }), client_id }
-    this.#writing++
-    this.append(entry, producerOf(member), id ?? `-${newId()}`)
-      .then(({ repeated }) => (repeated ? this.answerRepeat(member, id) : undefined))
-      .catch((error: unknown) => {
-        this.#options.logger.error({ err: error, channel: this.key }, 'a message could not be written')
-        member.answer(encode(errorFrame('storage', { id })))
-      })
-      .finally(() => {
-        this.#writing--
-        if (!this.isBusy()) this.#options.onIdle(this)
-      })
+    this.#track(
+      this.append(entry, producerOf(member), id ?? `-${newId()}`)
+        .then(({ repeated }) => (repeated ? this.answerRepeat(member, id) : undefined))
+        .catch((error: unknown) => {
+          this.#options.logger.error({ err: error, channel: this.key }, 'a message could not be written')
+          member.answer(encode(errorFrame('storage', { id })))
+        }),
+    )
+  }
+
+  /** Keeps the room until something has settled, which never rejects. */
+  #track(work: Promise<unknown>): void {
+    this.#underWay++
+    void work.finally(() => {
+      this.#underWay--
+      if (!this.isBusy()) this.#options.onIdle(this)
+    })
   }
 
   override enter(member: Member): void {
     const { client_id } = member
     this.#entered.add(member)
-    this.#options.coordination
-      .enter(this.key, client_id)
-      .then(() => this.signal({ type: 'user_joined', client_id, content: `user ${client_id} joined the room` }, member))
-      .catch((error: unknown) => this.#presenceFailed(error))
+    this.#track(
+      this.#options.coordination
+        .enter(this.key, client_id)
+        .then(() =>
+          this.signal({ type: 'user_joined', client_id, content: `user ${client_id} joined the room` }, member),
+        )
+        .catch((error: unknown) => this.#presenceFailed(error)),
+    )
   }
 
   override leave(member: Member): void {
     super.leave(member)
     if (!this.#entered.delete(member)) return
     const { client_id } = member
-    this.#options.coordination
-      .leave(this.key, client_id)
-      .then(() => this.signal({ type: 'user_left', client_id, content: `user ${client_id} left the room` }))
-      .catch((error: unknown) => this.#presenceFailed(error))
+    // Counted as under way: a room that was forgotten meanwhile could not tell the other processes.
+    this.#track(
+      this.#options.coordination
+        .leave(this.key, client_id)
+        .then(() => this.signal({ type: 'user_left', client_id, content: `user ${client_id} left the room` }))
+        .catch((error: unknown) => this.#presenceFailed(error)),
+    )
   }
 
   override tellPresence(member: Member): void {
@@ -111,7 +124,7 @@ export class RoomChannel extends Channel {
   }
 
   override isBusy(): boolean {
-    return this.#writing > 0
+    return this.#underWay > 0
   }
 
   #recent(): HistoryMessage[] {

@@ -3,6 +3,13 @@ import type { Entry } from '../protocol/entry.ts'
 import type { HistoryMessage, UnloggedFrame, UnloggedFrameOf } from '../protocol/server-frame.ts'
 import type { OpenTurn } from './chat-state.ts'
 
+/** The channel at one moment: frames without offset, whose last one gets `offset`; after it come the entries above `offset`. */
+export interface Snapshot {
+  readonly frames: Iterable<UnloggedFrame | Entry>
+  readonly epoch: string
+  readonly offset: number
+}
+
 /** How long a frame of a snapshot gets, in UTF-16 units of content: at most 48 KB on the wire, unless one message is longer. */
 export const PAGE_LENGTH = 16 * 1024
 

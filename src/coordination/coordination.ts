@@ -9,6 +9,13 @@ export interface Lease {
   release(): void
 }
 
+/** A process's ear and voice for the signals of one channel. */
+export interface Signals {
+  /** Reaches whoever else listens, if all goes well: signals may be lost, and are not repeated. SPEC.md G9. */
+  send(text: string): void
+  end(): void
+}
+
 /**
  * What the processes of a deployment share beside the logs: who runs a turn, who is in a room, how many connections an
  * address has. Names are channel keys or addresses.
@@ -16,6 +23,8 @@ export interface Lease {
 export interface Coordination {
   /** Answers undefined where somebody else holds it. `onLost` is called at most once, when it is no longer held though not released. */
   lease(name: string, onLost: () => void): Promise<Lease | undefined>
+  /** Listens to the signals that other processes send for a channel; one's own do not come back. */
+  listen(channel: string, onSignal: (text: string) => void): Signals
   /** Enters a member of a room; answers everybody who is there now, itself included, in order of arrival. */
   enter(room: string, member: string): Promise<readonly string[]>
   leave(room: string, member: string): Promise<void>

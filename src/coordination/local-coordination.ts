@@ -5,6 +5,7 @@ export function createLocalCoordination(now: () => number = Date.now): Coordinat
   const leases = new Set<string>()
   const rooms = new Map<string, Set<string>>()
   const counters = new Map<string, number>()
+  const listeners = new Map<string, Set<(text: string) => void>>()
   let lastToken = 0
 
   return {
@@ -19,6 +20,19 @@ export function createLocalCoordination(now: () => number = Date.now): Coordinat
         release() {
           if (isHeld) leases.delete(name)
           isHeld = false
+        },
+      }
+    },
+    listen(channel, onSignal) {
+      const all = listeners.get(channel) ?? new Set()
+      listeners.set(channel, all.add(onSignal))
+      return {
+        send(text) {
+          for (const listener of all) if (listener !== onSignal) listener(text)
+        },
+        end() {
+          all.delete(onSignal)
+          if (all.size === 0 && listeners.get(channel) === all) listeners.delete(channel)
         },
       }
     },

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { catchUp, type PendingSnapshot, type Reader } from '../../src/channel/catch-up.ts'
-import { Channel, type Snapshot } from '../../src/channel/channel.ts'
+import { Channel } from '../../src/channel/channel.ts'
+import type { Snapshot } from '../../src/channel/snapshot.ts'
+import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import type { Entry } from '../../src/protocol/entry.ts'
 
@@ -60,7 +62,7 @@ class SomeReader implements Reader {
 
 async function openChannel(entries: readonly Entry[]) {
   const log = createMemoryLog()
-  const channel = new BareChannel(log, 'chat/one')
+  const channel = new BareChannel(log, createLocalCoordination(), 'chat/one')
   await channel.load(true)
   let written = 0
   const write = async (entry: Entry) => {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Coordination } from '../../src/coordination/coordination.ts'
 
 /** What every coordination keeps. `open` makes one with nothing in it. */
@@ -56,6 +56,26 @@ export function coordinationContract(name: string, open: () => Coordination | Pr
       expect(await coordination.enter('room/one', 'a')).toEqual(['b', 'a'])
     })
 
+    test('G9 a signal reaches all who listen to its channel, but its sender, until they end', async () => {
+      const coordination = await open()
+      const heard: string[] = []
+      const ear = (name: string) => (text: string) => void heard.push(`${name}: ${text}`)
+      const a = coordination.listen('room/one', ear('a'))
+      const b = coordination.listen('room/one', ear('b'))
+      coordination.listen('room/other', ear('other'))
+      await signalArrives(
+        () => a.send('from a'),
+        () => heard.includes('b: from a'),
+      )
+      b.end()
+      const c = coordination.listen('room/one', ear('c'))
+      await signalArrives(
+        () => c.send('from c'),
+        () => heard.includes('a: from c'),
+      )
+      expect(heard).toEqual(['b: from a', 'a: from c'])
+    })
+
     test('a counter gives as many places as its limit, also to those who ask at once', async () => {
       const coordination = await open()
       const taken = await Promise.all(Array.from({ length: 10 }, () => coordination.take('connections:one', 3)))
@@ -72,4 +92,10 @@ export function coordinationContract(name: string, open: () => Coordination | Pr
       expect(await coordination.take('connections:one', 1)).toBe(false)
     })
   })
+}
+
+/** Sends, and waits until it has been heard: who listens from now on may not be heard at once. */
+async function signalArrives(send: () => void, isHeard: () => boolean): Promise<void> {
+  send()
+  await vi.waitFor(() => expect(isHeard()).toBe(true))
 }

@@ -94,6 +94,46 @@ test('C5 C7 messages of both servers are answered in order, by one server at a t
   expect(ends).toEqual(turns)
 })
 
+test("C12 each member is told a waiting turn's place once, on whichever server", async () => {
+  const { upstream, a, b, join } = await startTwo()
+  const [first, second] = [await join(a), await join(b)]
+  const answer = upstream.hold()
+  const running = await say(first, 'hello')
+  await answer.requested
+  const waiting = await say(second, 'next')
+  for (const client of [first, second]) {
+    expect(await client.next('queued')).toEqual({ type: 'queued', turn_id: waiting, position: 1 })
+  }
+  answer.finish()
+  await Promise.all([ended(first, running), ended(second, running)])
+  await Promise.all([ended(first, waiting), ended(second, waiting)])
+  for (const { frames } of [first, second]) expect(frames.filter(({ type }) => type === 'queued')).toHaveLength(1)
+})
+
+test('R1 R2 R3 a room has the members of both servers: presence, joins, typing, messages, leaves once', async () => {
+  const { a, b } = await startTwo()
+  const room = (server: typeof a) => connect(`${server?.url}/room/one`)
+  const first = await room(a)
+  const { connection_id: one } = await first.next('welcome')
+  await first.next('presence')
+  const second = await room(b)
+  const { connection_id: two } = await second.next('welcome')
+  expect((await second.next('presence')).members).toEqual([{ client_id: one }, { client_id: two }])
+  expect(await first.next('user_joined')).toMatchObject({ client_id: two })
+  second.send({ type: 'typing' })
+  expect(await first.next('typing')).toEqual({ type: 'typing', client_id: two })
+  second.send({ type: 'message', content: 'hello' })
+  const message = await second.next('message')
+  expect(await first.next('message')).toEqual(message)
+  second.cut()
+  expect(await first.next('user_left')).toMatchObject({ client_id: two })
+  first.send({ type: 'ping' })
+  await first.next('pong')
+  for (const type of ['user_joined', 'typing', 'message', 'user_left']) {
+    expect(first.frames.filter((frame) => frame.type === type)).toHaveLength(1)
+  }
+})
+
 test('C14 a turn whose lease is lost ends as interrupted by another server, its shown text unchanged', async () => {
   const { upstream, a, b, join, lost } = await startTwo()
   const [first, second] = [await join(a), await join(b)]

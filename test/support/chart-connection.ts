@@ -1,8 +1,10 @@
 import { pino } from 'pino'
 import type { Clock } from '../../src/actor/clock.ts'
-import { Channel, type Snapshot } from '../../src/channel/channel.ts'
+import { Channel } from '../../src/channel/channel.ts'
+import type { Snapshot } from '../../src/channel/snapshot.ts'
 import { loadConfig } from '../../src/config.ts'
 import { Connection } from '../../src/connection/connection.ts'
+import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import { createTelemetry } from '../../src/telemetry.ts'
 import type { Plan } from './chart-drive.ts'
@@ -73,7 +75,7 @@ export function createFakeConnection(plan: Plan, clock: Clock): FakeConnection {
     reconnectAfterMs: () => 0,
     onReleased() {},
   })
-  connection.channel = new EndlessChannel(createMemoryLog(), `${route}/one`)
+  connection.channel = new EndlessChannel(createMemoryLog(), createLocalCoordination(), `${route}/one`)
   return Object.assign(connection, { plan, fake })
 }
 
