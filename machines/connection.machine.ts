@@ -244,7 +244,7 @@ export const connectionMachine = setup({
     },
     closing: {
       description: 'What is buffered goes out, then the close frame; the deadline cuts a socket that does not take it.',
-      entry: 'finishSending',
+      entry: ['park', 'finishSending'],
       on: {
         'socket.drained': { actions: 'finishSending' },
         'socket.closed': { target: 'closed' },

@@ -30,19 +30,21 @@ export interface ChatsAndRoomsOptions {
 /** The channels of all routes: which class and which model a key's route means is said here alone. */
 export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
   const { config, clock, logger, log, coordination } = options
-  const queue = createLlmQueue({ clock, concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE })
-  const runTurn = createTurnRunner({
-    clock,
-    queue,
-    logger,
-    maxAttempts: config.LLM_ATTEMPTS,
-    backOffMs: config.LLM_BACKOFF_MS,
-    maxAnswerBytes: config.MAX_ANSWER_BYTES,
-  })
+  // A queue per route: who talks to the simulated model must not take the real one's places.
+  const createRunner = () =>
+    createTurnRunner({
+      clock,
+      queue: createLlmQueue({ clock, concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE }),
+      logger,
+      maxAttempts: config.LLM_ATTEMPTS,
+      backOffMs: config.LLM_BACKOFF_MS,
+      maxAnswerBytes: config.MAX_ANSWER_BYTES,
+    })
   const shared = {
     log,
     logger,
     coordination,
+    clock,
     historyMessages: config.HISTORY_MESSAGES,
     onIdle(channel: Channel) {
       channels.releaseIfIdle(channel)
@@ -51,15 +53,13 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
   }
   const chats = {
     ...shared,
-    clock,
-    runTurn,
     systemPrompt: config.SYSTEM_PROMPT,
     contextMessages: config.CONTEXT_MESSAGES,
     turnQueue: config.TURN_QUEUE,
     isDraining: options.isDraining,
   }
-  const aiChats = { ...chats, model: options.model, isHistoryDoubled: false }
-  const simulatedChats = { ...chats, model: options.simulated, isHistoryDoubled: true }
+  const aiChats = { ...chats, runTurn: createRunner(), model: options.model, isHistoryDoubled: false }
+  const simulatedChats = { ...chats, runTurn: createRunner(), model: options.simulated, isHistoryDoubled: true }
   const channels = createChannels((key) => {
     if (key.startsWith('room/')) return new RoomChannel(shared, key)
     return new ChatChannel(key.startsWith('chat/') ? simulatedChats : aiChats, key)

@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
+import { host, integer, isHttpUrl, origins, port, proxies } from './config-schemas.ts'
 
 /** One environment variable: how it is read, what it takes, and what README.md's table says of it. */
 export interface Variable<S extends z.ZodType> {
@@ -15,13 +15,6 @@ export interface Variable<S extends z.ZodType> {
 }
 
 const variable = <S extends z.ZodType>(definition: Variable<S>): Variable<S> => definition
-
-const integer = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/)
-    .transform(Number)
-    .pipe(z.number().min(min).max(max))
 
 function whole(what: string, unit: string, fallback: number, min: number, max: number) {
   return variable({
@@ -41,37 +34,6 @@ function wholeOr(what: string, unit: string, fallbackText: string, min: number, 
     what,
   })
 }
-
-const host = z.string().regex(/^[A-Za-z0-9.:_-]{1,255}$/)
-const port = integer(0, 65535)
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== ''),
-)
-
-const proxies = list.transform((items, context) => {
-  const blocks = new BlockList()
-  for (const item of items) {
-    const [, address = '', prefix] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(item) ?? []
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
-    const bits = prefix === undefined ? undefined : Number(prefix)
-    if (isIP(address) === 0 || (bits !== undefined && bits > (family === 'ipv6' ? 128 : 32))) {
-      context.addIssue({ code: 'custom', message: 'not an address' })
-      return z.NEVER
-    }
-    if (bits === undefined) blocks.addAddress(address, family)
-    else blocks.addSubnet(address, bits, family)
-  }
-  return blocks
-})
-
-const origins = list
-  .transform((items) => items.map((item) => item.toLowerCase()))
-  .refine((items) => items.every((item) => item === '*' || isOrigin(item)))
-const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text
-const isHttpUrl = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
 
 // Far above any use; a slip of the unit is caught.
 const MAX_INTERVAL_MS = 3_600_000
@@ -123,14 +85,18 @@ export const VARIABLES = {
     what: 'The model behind `/ai-chat`. `/chat` is always the simulated one.',
   }),
   OPENAI_API_KEY: variable({
-    schema: z.string().min(1).optional(),
-    takes: 'a key',
+    schema: z
+      .string()
+      .regex(/^[\x21-\x7e]+$/)
+      .optional(),
+    takes: 'a key: printable ASCII without spaces',
     fallback: undefined,
     what: 'The key for the model.',
     secret: true,
   }),
   OPENAI_BASE_URL: variable({
     schema: z.string().refine(isHttpUrl).optional(),
+    secret: true,
     takes: 'an http(s) URL',
     fallback: undefined,
     fallbackText: "OpenAI's",
@@ -188,6 +154,13 @@ export const VARIABLES = {
   MAX_MESSAGE_BYTES: whole('The longest message of a client.', 'bytes', 65_536, 256, 16_777_216),
   RATE_LIMIT: whole('Frames that a connection may send.', 'frames a second', 10, 1, 1_000_000),
   RATE_BURST: wholeOr('Frames that a connection may send at once.', 'frames', '`RATE_LIMIT`', 1, 1_000_000),
+  FREE_RATE_LIMIT: whole(
+    'Frames that the rate leaves free: `stop`, `ping`, `pong`, WebSocket pings and pongs. More close with 4429.',
+    'frames a second',
+    1_000,
+    10,
+    1_000_000,
+  ),
   RATE_STRIKES: whole(
     'Frames refused for their rate within a minute before the connection is closed with 4429.',
     'frames',

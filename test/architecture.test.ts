@@ -23,14 +23,20 @@ const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
   { 'src/turn': [], 'src/channel': ['src/turn'] },
   // The ports. Models know time.
   { 'src/model': ['src/actor'], 'src/log': [], 'src/coordination': [], 'src/actor': [] },
-  { 'src/config': ['src/config-variables'], 'src/config-variables': [], 'src/telemetry': [], machines: [] },
+  {
+    'src/config': ['src/config-variables'],
+    'src/config-variables': ['src/config-schemas'],
+    'src/config-schemas': [],
+    'src/telemetry': [],
+    machines: [],
+  },
   { 'src/protocol': [] },
 ]
 
 /** Packages that one place alone may know. */
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   openai: /^src\/model\/openai-model[a-z-]*\.ts$/,
-  'uWebSockets.js': /^src\/transport\/uws-server\.ts$/,
+  'uWebSockets.js': /^src\/transport\/uws-(server|socket)\.ts$/,
   'node:sqlite': /^src\/log\/sqlite-[a-z-]+\.ts$/,
   xstate: /^(machines\/|src\/actor\/interpreted-host\.ts$)/,
 }

@@ -83,7 +83,8 @@ test.each([
 ] as const)('a wrong %s is told in one line with its name, what it got and what it takes', (name, values) => {
   for (const wrong of values) {
     const message = errorOf({ [name]: wrong })
-    expect(message).toBe(`${name} is ${JSON.stringify(wrong)}, but takes ${VARIABLES[name].takes}`)
+    const got = 'secret' in VARIABLES[name] ? 'a wrong value' : JSON.stringify(wrong)
+    expect(message).toBe(`${name} is ${got}, but takes ${VARIABLES[name].takes}`)
     expect(message).not.toContain('\n')
   }
 })

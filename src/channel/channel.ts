@@ -1,18 +1,17 @@
+import type { Clock, Timer } from '../actor/clock.ts'
 import type { Coordination, Signals } from '../coordination/coordination.ts'
 import type { Appended, ChannelLog, Follower, Head, LogRecord, ReadResult } from '../log/channel-log.ts'
 import { encode, encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
 import type { Position } from '../protocol/position.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
+import { type ChannelParts, PAGE } from './channel-parts.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /** How long a log that could not be read anew is left alone, in ms. */
 const REREAD_MS = 1_000
-
-/** How much is read from the log at once. */
-export const PAGE = { records: 512, bytes: 32 * 1024 }
 
 /**
  * An ordered log with members. It follows its log and hands on what comes, so that what this process appends and what
@@ -30,6 +29,7 @@ export abstract class Channel implements Follower {
   readonly live: Set<Member> = new Set()
   protected readonly log: ChannelLog
   readonly #coordination: Coordination
+  readonly #clock: Clock
   #signals: Signals | undefined
   #unfollow: (() => void) | undefined
   /** Records that came while the log was being read. */
@@ -37,15 +37,15 @@ export abstract class Channel implements Follower {
   #loads = 0
   /** Whether it has been read to its head once. */
   #isRead = false
-  /** The last time that the log was read anew. */
   #reading: Promise<void> = Promise.resolve()
-  #again: NodeJS.Timeout | undefined
+  #again: Timer | undefined
   /** Who waits for the head to reach an offset. */
   #awaited: { readonly offset: number; readonly resolve: () => void }[] = []
 
-  constructor(log: ChannelLog, coordination: Coordination, key: string) {
+  constructor({ log, coordination, clock }: ChannelParts, key: string) {
     this.log = log
     this.#coordination = coordination
+    this.#clock = clock
     this.key = key
     this.name = key.slice(key.indexOf('/') + 1)
   }
@@ -141,7 +141,7 @@ export abstract class Channel implements Follower {
     this.#unfollow = undefined
     this.#signals?.end()
     this.#signals = undefined
-    clearTimeout(this.#again)
+    if (this.#again !== undefined) this.#clock.clearTimeout(this.#again)
   }
 
   record(record: LogRecord): void {
@@ -169,7 +169,7 @@ export abstract class Channel implements Follower {
         // The members' connections close with a fault, and come back to a channel that is read anew; one that is kept,
         // because a turn runs in it, tries again.
         for (const member of this.members) member.fail()
-        if (this.#unfollow !== undefined) this.#again = setTimeout(() => this.reset(head), REREAD_MS).unref()
+        if (this.#unfollow !== undefined) this.#again = this.#clock.setTimeout(() => this.reset(head), REREAD_MS)
       },
     )
   }

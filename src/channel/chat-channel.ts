@@ -23,9 +23,11 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   /** Writing frames and stops, one after the other: each is judged by what the one before it wrote. */
   #last: Promise<void> = Promise.resolve()
   #waiting = 0
+  /** What the last waiting frame would stop, where it is a stop. */
+  #lastStop: string | undefined
 
   constructor(options: ChatOptions, key: string) {
-    super(options.log, options.coordination, key)
+    super(options, key)
     this.#options = options
     this.#turns = new ChatTurns(this, options)
   }
@@ -51,6 +53,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   protected override loaded(): void {
     const display = displayOf(this.state)
     for (const member of this.members) member.turnIs(display)
+    this.#turns.forgetLost()
     this.#turns.advance()
   }
 
@@ -86,6 +89,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   override post(frame: WritingFrame, member: Member): void {
+    this.#lastStop = undefined
     if (this.#waiting >= MAX_WAITING_FRAMES) {
       this.#refuse(member, 'busy', frame.id)
       return
@@ -103,7 +107,12 @@ export class ChatChannel extends Channel implements ChatOfTurns {
 
   /** Ends a turn, running or waiting; the running one without `turn_id`. SPEC.md C6. */
   override stop(turn_id: string | undefined): void {
+    // One that repeats the last frame that waits would do nothing, and must not make the others' frames wait.
+    const target = turn_id ?? ''
+    if (this.#lastStop === target) return
+    this.#lastStop = target
     this.#next(async () => {
+      this.#lastStop = undefined
       await this.whenRead()
       const turn = turn_id === undefined ? firstOpen(this.state) : this.state.open.get(turn_id)
       if (turn === undefined) return

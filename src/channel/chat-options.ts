@@ -1,19 +1,14 @@
 import type { Logger } from 'pino'
-import type { Clock } from '../actor/clock.ts'
-import type { Coordination } from '../coordination/coordination.ts'
-import type { ChannelLog } from '../log/channel-log.ts'
 import type { ChatModel } from '../model/chat-model.ts'
 import type { RunTurn } from '../turn/turn.ts'
 import type { Channel } from './channel.ts'
+import type { ChannelParts } from './channel-parts.ts'
 
 /** What all chats of one route share. */
-export interface ChatOptions {
-  readonly log: ChannelLog
+export interface ChatOptions extends ChannelParts {
   readonly logger: Logger
   readonly model: ChatModel
   readonly runTurn: RunTurn
-  readonly coordination: Coordination
-  readonly clock: Clock
   readonly systemPrompt: string
   readonly contextMessages: number
   readonly historyMessages: number

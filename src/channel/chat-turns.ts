@@ -94,7 +94,13 @@ export class ChatTurns {
   /** A turn has ended. One that runs here and did not write that itself was taken over. */
   ended(turn_id: string): void {
     if (this.#running?.turn_id === turn_id) this.#running.turn?.lose()
+    this.#origins.delete(turn_id)
     this.advance()
+  }
+
+  /** The log was read anew: turns that are not in it are no more. */
+  forgetLost(): void {
+    for (const turn_id of this.#origins.keys()) if (!this.#chat.state.open.has(turn_id)) this.#origins.delete(turn_id)
   }
 
   /** The channel is forgotten. */

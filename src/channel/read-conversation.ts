@@ -1,6 +1,6 @@
 import { type ChannelLog, LogError } from '../log/channel-log.ts'
 import type { HistoryMessage } from '../protocol/server-frame.ts'
-import { PAGE } from './channel.ts'
+import { PAGE } from './channel-parts.ts'
 import { apply, createChatState, historyOf } from './chat-state.ts'
 
 /** The last messages of an older conversation, read from its channel's log. SPEC.md G12. Rejects with LogError. */

@@ -1,19 +1,17 @@
 import type { Logger } from 'pino'
-import type { Coordination } from '../coordination/coordination.ts'
-import type { ChannelLog, LogRecord } from '../log/channel-log.ts'
+import type { LogRecord } from '../log/channel-log.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { HistoryMessage } from '../protocol/server-frame.ts'
 import { Channel } from './channel.ts'
+import type { ChannelParts } from './channel-parts.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 import { historyPages, type Snapshot } from './snapshot.ts'
 
 /** What all rooms share. */
-export interface RoomOptions {
-  readonly log: ChannelLog
+export interface RoomOptions extends ChannelParts {
   readonly logger: Logger
-  readonly coordination: Coordination
   readonly historyMessages: number
   /** Nothing is under way any more; the channel may not be needed. */
   readonly onIdle: (channel: Channel) => void
@@ -27,7 +25,7 @@ export class RoomChannel extends Channel {
   #underWay = 0
 
   constructor(options: RoomOptions, key: string) {
-    super(options.log, options.coordination, key)
+    super(options, key)
     this.#options = options
   }
 

@@ -17,8 +17,10 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
     isEcho: ({ request }) => request.route === 'ws',
     isSilent: ({ heardAt, options }) => options.clock.now() - heardAt >= options.config.HEARTBEAT_INTERVAL_MS,
     // A ping may push what was buffered into the kernel; the reader is parked all the same until it takes it.
-    isReaderSlow: ({ socket, actor }) => socket.buffered() > 0 || actor.matches('open.flow.congested'),
-    isReaderMoving: ({ progressAt, options }) => options.clock.now() - progressAt < options.config.CONGESTED_LIMIT_MS,
+    // Bytes on their way are no life sign of their own: a reader that takes none of them is dead, not slow.
+    isReaderSlow: (connection) =>
+      (connection.socket.buffered() > 0 || connection.actor.matches('open.flow.congested')) && isMoving(connection),
+    isReaderMoving: isMoving,
     isAbusive: ({ rate }) => rate.isAbusive(),
   },
   actions: {
@@ -90,6 +92,11 @@ export const connectionBehaviour: BehaviourOf<typeof connectionMachine, Connecti
     congestedLimit: ({ progressAt, options }) =>
       Math.max(0, progressAt + options.config.CONGESTED_LIMIT_MS - options.clock.now()),
   },
+}
+
+/** Whether the reader was parked, or took something, lately. */
+function isMoving({ progressAt, options }: Connection): boolean {
+  return options.clock.now() - progressAt < options.config.CONGESTED_LIMIT_MS
 }
 
 /** The host of all connections' actors. */

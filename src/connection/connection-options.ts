@@ -20,6 +20,7 @@ export interface ConnectionOptions {
     | 'RATE_LIMIT'
     | 'RATE_BURST'
     | 'RATE_STRIKES'
+    | 'FREE_RATE_LIMIT'
     | 'MAX_MESSAGE_BYTES'
     | 'HEARTBEAT_INTERVAL_MS'
     | 'HEARTBEAT_TIMEOUT_MS'

@@ -30,6 +30,8 @@ export class Connection implements Member, SocketListener {
   readonly options: ConnectionOptions
   readonly outbox: Outbox
   readonly rate: RateLimit
+  /** What the rate leaves free. */
+  readonly freeRate: RateLimit
   principal: Principal = ANONYMOUS
   /** Undefined on `/ws`, and until it has joined. */
   channel: Channel | undefined
@@ -53,8 +55,9 @@ export class Connection implements Member, SocketListener {
     this.request = request
     this.options = options
     this.heardAt = options.clock.now()
-    const { RATE_LIMIT, RATE_BURST, RATE_STRIKES } = options.config
+    const { RATE_LIMIT, RATE_BURST, RATE_STRIKES, FREE_RATE_LIMIT } = options.config
     this.rate = new RateLimit({ rate: RATE_LIMIT, burst: RATE_BURST, strikes: RATE_STRIKES }, this.heardAt)
+    this.freeRate = new RateLimit({ rate: FREE_RATE_LIMIT, burst: FREE_RATE_LIMIT, strikes: 0 }, this.heardAt)
     this.outbox = new Outbox(socket, options.telemetry, this)
   }
 
@@ -70,7 +73,7 @@ export class Connection implements Member, SocketListener {
 
   message(text: string): void {
     this.options.telemetry.framesReceived++
-    this.heard()
+    this.#stamp()
     if (this.#early === undefined) this.#receive(text)
     else if (!this.#early.keep(text)) this.actor.send({ type: 'connection.close', close: 'tooEarly' })
   }
@@ -84,6 +87,11 @@ export class Connection implements Member, SocketListener {
   }
 
   heard(): void {
+    this.#stamp()
+    this.#isWithinFreeRate()
+  }
+
+  #stamp(): void {
     const wasPinged = this.pingedAt >= this.heardAt
     this.heardAt = this.options.clock.now()
     // An edge only when a ping is out; otherwise a sign of life is a stamp that the timer will look at.
@@ -208,16 +216,25 @@ export class Connection implements Member, SocketListener {
       return
     }
     const { frame } = decoded
+    const isFree = frame.type === 'ping' || frame.type === 'pong' || frame.type === 'stop'
+    if (!(isFree ? this.#isWithinFreeRate() : this.#isWithinRate('id' in frame ? frame.id : undefined))) return
     // Pings are data, and pass by the chart.
     if (frame.type === 'ping') this.answer(PONG)
     if (frame.type === 'ping' || frame.type === 'pong') return
-    if (frame.type !== 'stop' && !this.#isWithinRate('id' in frame ? frame.id : undefined)) return
     if (!this.actor.send(frame)) {
       const legal = this.actor.legal(CLIENT_FRAME_TYPES)
       this.answer(
         encode(errorFrame('illegal', { id: 'id' in frame ? frame.id : undefined, legal: [...legal, 'ping', 'pong'] })),
       )
     }
+  }
+
+  /** A flood of cheap frames keeps uWebSockets.js reading this one socket, timers and all others waiting: it is cut here. */
+  #isWithinFreeRate(): boolean {
+    if (this.freeRate.take(this.options.clock.now())) return true
+    this.actor.send({ type: 'connection.close', close: 'abusive' })
+    this.socket.cut()
+    return false
   }
 
   #isWithinRate(id: string | undefined): boolean {

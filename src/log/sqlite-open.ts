@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { LogError } from './channel-log.ts'
@@ -26,7 +26,7 @@ const PRIMARY_CODE = 0xff
 export function openDatabase(dataDir: string): DatabaseSync {
   const file = join(dataDir, DATABASE_FILE)
   try {
-    mkdirSync(dataDir, { recursive: true, mode: DIRECTORY_MODE })
+    makeDirectory(resolve(dataDir))
     const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
     const empty = size === 0 || inspect(file, size)
     return open(file, empty)
@@ -125,4 +125,11 @@ function toLogError(error: unknown, dataDir: string, file: string): LogError {
   const reason = error instanceof Error ? error.message : String(error)
   if (/malformed|corrupt/.test(reason)) return damaged(file, error)
   return new LogError('failed', `${file} cannot be opened: ${reason}`, { cause: error })
+}
+
+/** Makes a directory and what is missing above it. Node's own `recursive` never ends where a parent takes none, such as /proc. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return
+  makeDirectory(dirname(path))
+  mkdirSync(path, { mode: DIRECTORY_MODE })
 }

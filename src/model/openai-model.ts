@@ -60,6 +60,7 @@ export function createOpenAiModel(options: OpenAiModelOptions): ChatModel {
         }
         usage = chunk.usage ?? usage
         finish_reason = chunk.finish_reason ?? finish_reason
+        if (finish_reason !== undefined) patience.finish()
         if (chunk.reasoning === '' && chunk.text === '') continue
         patience.suspend()
         if (chunk.reasoning !== '') yield { type: 'reasoning', content: chunk.reasoning }
@@ -121,10 +122,15 @@ function failureOf(error: unknown, begun: boolean): ModelError {
   return failureOfTransport(error, begun)
 }
 
+/** How long the usage may come after the finish reason, in ms: the user has the whole answer, and waits for its end. */
+const USAGE_MS = 1_000
+
 interface Patience {
   /** A token came; the time that the consumer takes over it does not count. */
   suspend(): void
   resume(): void
+  /** The answer is whole; only its usage may still come. */
+  finish(): void
   end(): void
   exhausted(): boolean
   reason(): string
@@ -163,6 +169,13 @@ function createPatience(
     },
     resume() {
       waitingSince = clock.now()
+    },
+    finish() {
+      if (limit === USAGE_MS) return
+      first = false
+      limit = Math.min(limit, USAGE_MS)
+      clock.clearTimeout(timer)
+      timer = clock.setTimeout(look, limit)
     },
     end: () => clock.clearTimeout(timer),
     exhausted: () => exhausted,

@@ -64,7 +64,7 @@ export const CLOSES = {
     code: 4429,
     reason: 'rate limit exceeded too often',
     again: false,
-    when: 'More than `RATE_STRIKES` frames were refused for their rate within a minute.',
+    when: 'More than `RATE_STRIKES` frames were refused for their rate within a minute, or more than `FREE_RATE_LIMIT` free ones came within a second.',
   },
 } as const satisfies Record<string, { code: number; reason: string; again: boolean; when: string }>
 

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import type { Pages } from './pages.ts'
 import type { Socket, SocketListener } from './socket.ts'
 import { clientAddress, isOriginAllowed, parsePath, type UpgradeRequest } from './upgrade.ts'
+import { UwsSocket } from './uws-socket.ts'
 
 /** What the transport needs to know. */
 export interface TransportOptions {
@@ -67,7 +68,7 @@ export function listen(options: TransportOptions): Promise<Transport> {
     },
     open(ws) {
       const data = ws.getUserData()
-      const socket = createSocket(ws)
+      const socket = new UwsSocket(ws)
       data.socket = socket
       guard(ws, onFault, () => {
         data.listener = options.onOpen(socket, data.request)
@@ -115,6 +116,8 @@ export function listen(options: TransportOptions): Promise<Transport> {
   app.any('/*', (res, req) => {
     const page = req.getMethod() === 'get' || req.getMethod() === 'head' ? options.pages.find(req.getUrl()) : undefined
     if (page === undefined) return refuse(options, res, 404)
+    // uWebSockets.js takes an answer without a body for none, and ends the process where nobody would hear of an abort.
+    res.onAborted(() => {})
     res.cork(() => {
       res.writeStatus('200 OK')
       for (const [name, value] of page.headers) res.writeHeader(name, value)
@@ -132,7 +135,9 @@ function bind(app: uWS.TemplatedApp, { HOST, PORT }: TransportOptions['config'])
         app.close()
         const where = `${isIPv6(HOST) ? `[${HOST}]` : HOST}:${PORT}`
         reject(
-          new Error(`cannot listen on ${where} (HOST, PORT): the port is taken, or the address is not this machine's`),
+          new Error(
+            `cannot listen on ${where} (HOST, PORT): the port is taken, or the address is not this machine's, or not known`,
+          ),
         )
         return
       }
@@ -210,40 +215,5 @@ function guard(ws: uWS.WebSocket<UserData>, onFault: (error: unknown) => void, r
   } catch (error) {
     onFault(error)
     ws.getUserData().socket?.cut()
-  }
-}
-
-interface UwsSocket extends Socket {
-  /** From now on nothing touches the object. */
-  closed(): void
-}
-
-function createSocket(ws: uWS.WebSocket<UserData>): UwsSocket {
-  return new GuardedSocket(ws)
-}
-
-/** A class, for there are as many as connections: methods on a prototype cost a connection nothing. */
-class GuardedSocket implements UwsSocket {
-  #ws: uWS.WebSocket<UserData> | undefined
-  constructor(ws: uWS.WebSocket<UserData>) {
-    this.#ws = ws
-  }
-  send(text: string): void {
-    this.#ws?.send(text)
-  }
-  ping(): void {
-    this.#ws?.ping()
-  }
-  buffered(): number {
-    return this.#ws?.getBufferedAmount() ?? 0
-  }
-  end(code: number, reason: string): void {
-    this.#ws?.end(code, reason)
-  }
-  cut(): void {
-    this.#ws?.close()
-  }
-  closed(): void {
-    this.#ws = undefined
   }
 }

@@ -5,6 +5,7 @@ import type { Snapshot } from '../../src/channel/snapshot.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import type { Entry } from '../../src/protocol/entry.ts'
+import { createFakeClock } from '../support/fake-clock.ts'
 
 /** A channel that folds nothing: its snapshot is three frames at the head. */
 class BareChannel extends Channel {
@@ -62,7 +63,10 @@ class SomeReader implements Reader {
 
 async function openChannel(entries: readonly Entry[]) {
   const log = createMemoryLog()
-  const channel = new BareChannel(log, createLocalCoordination(), 'chat/one')
+  const channel = new BareChannel(
+    { log, coordination: createLocalCoordination(), clock: createFakeClock() },
+    'chat/one',
+  )
   await channel.load(true)
   let written = 0
   const write = async (entry: Entry) => {

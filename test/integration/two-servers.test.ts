@@ -24,7 +24,12 @@ async function startTwo() {
     ...shared,
     async lease(name, onLost) {
       const lease = await shared.lease(name, onLost)
-      if (lease !== undefined) lost.push(() => (lease.release(), onLost()))
+      if (lease !== undefined) {
+        lost.push(() => {
+          lease.release()
+          onLost()
+        })
+      }
       return lease === undefined ? undefined : { ...lease, mayBeBehind: true }
     },
   })

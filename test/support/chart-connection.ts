@@ -54,10 +54,8 @@ function routeFor(steps: readonly Step[]): Route | undefined {
 }
 
 /** Why no connection can ever take an edge: its guards' answers exclude each other. Undefined for most. */
-export function whyImpossible({ path, from, step }: Edge): string | undefined {
+export function whyImpossible({ path, step }: Edge): string | undefined {
   if (routeFor([...path.map((before) => before.step), step]) === undefined) return 'it would be on two routes at once'
-  const isParked = typeof from === 'object' && typeof from.open === 'object' && from.open.flow === 'congested'
-  if (isParked && step.answers.isReaderSlow === false) return 'a parked reader is a slow one'
   return undefined
 }
 
@@ -75,7 +73,10 @@ export function createFakeConnection(plan: Plan, clock: Clock): FakeConnection {
     reconnectAfterMs: () => 0,
     onReleased() {},
   })
-  connection.channel = new EndlessChannel(createMemoryLog(), createLocalCoordination(), `${route}/one`)
+  connection.channel = new EndlessChannel(
+    { log: createMemoryLog(), coordination: createLocalCoordination(), clock },
+    `${route}/one`,
+  )
   return Object.assign(connection, { plan, fake })
 }
 
@@ -83,7 +84,10 @@ export function createFakeConnection(plan: Plan, clock: Clock): FakeConnection {
 export function bringAbout(connection: FakeConnection, { answers }: Step, clock: Clock): void {
   const { isSilent, isReaderSlow, isReaderMoving, isAbusive } = answers
   if (isSilent !== undefined) connection.heardAt = isSilent ? Number.NEGATIVE_INFINITY : clock.now()
-  if (isReaderSlow !== undefined) connection.fake.buffered = isReaderSlow ? 1 : 0
+  if (isReaderSlow !== undefined) {
+    connection.fake.buffered = isReaderSlow ? 1 : 0
+    connection.progressAt = isReaderSlow ? clock.now() : Number.NEGATIVE_INFINITY
+  }
   if (isReaderMoving !== undefined) connection.progressAt = isReaderMoving ? clock.now() : Number.NEGATIVE_INFINITY
   if (isAbusive === true) while (!connection.rate.isAbusive()) connection.rate.take(clock.now())
 }
