@@ -17,10 +17,14 @@ export interface Feeds {
   wrote(key: string, epoch: string, record: LogRecord | number): Promise<void>
   /** A wake-up. */
   heard(key: string, epoch: string, offset: number, record: Heard | undefined): void
-  /** The head of a channel, as it was a moment ago. */
-  compared(key: string, head: Head): void
+  /** How far the followers of a channel have been told; undefined where it is not followed. */
+  placeOf(key: string): Head | undefined
+  /** The head of a channel as it was after a moment at which its followers were at `place`. */
+  compared(key: string, head: Head, place: Head): void
   /** The channel was forgotten by this process. */
   forgotten(key: string): void
+  /** Nobody is told anything any more. */
+  end(): void
 }
 
 /** See {@link createFeeds}. */
@@ -31,6 +35,8 @@ export interface FeedsOptions {
   /** A channel is followed from now on, or no longer. */
   subscribe(key: string): void
   unsubscribe(key: string): void
+  /** Resolves when the appends under way have settled, and a wake-up that is on its way would have arrived. */
+  quiet(key: string): Promise<void>
   /** A record is read from the store because its wake-up was missed, or did not carry it. */
   onBackfill(): void
 }
@@ -51,7 +57,7 @@ const PAGE: ReadLimit = { records: 256, bytes: 256 * 1024 }
 const NO_RECORDS: ReadLimit = { records: 0, bytes: 0 }
 
 /** Makes the feeds of one process. */
-export function createFeeds({ read, inOrder, subscribe, unsubscribe, onBackfill }: FeedsOptions): Feeds {
+export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBackfill }: FeedsOptions): Feeds {
   const followers = createFollowers()
   const feeds = new Map<string, Feed>()
 
@@ -176,16 +182,30 @@ export function createFeeds({ read, inOrder, subscribe, unsubscribe, onBackfill 
       const isTold = offer(key, feed, epoch, offset, () => recordOf(offset, record))
       if (!isTold && feed.isKnown) fill(key, feed).catch(ignore)
     },
-    compared(key, head) {
+    placeOf(key) {
       const feed = feeds.get(key)
-      if (feed === undefined || (feed.isKnown && feed.epoch === head.epoch && feed.offset === head.offset)) return
-      fill(key, feed).catch(ignore)
+      return feed === undefined ? undefined : { epoch: feed.epoch, offset: feed.offset }
+    },
+    compared(key, head, place) {
+      const feed = feeds.get(key)
+      if (feed === undefined || isAt(feed, head, place)) return
+      // Mostly what is missing is under way.
+      void quiet(key).then(() => {
+        if (feeds.get(key) === feed && !isAt(feed, head, place)) fill(key, feed).catch(ignore)
+      })
     },
     forgotten(key) {
       const feed = feeds.get(key)
       if (feed !== undefined) reset(key, feed, { epoch: undefined, offset: 0 })
     },
+    end: () => feeds.clear(),
   }
+}
+
+/** Whether a feed has all up to a head, which itself has all that the followers had been told before. */
+function isAt({ isKnown, epoch, offset }: Feed, head: Head, place: Head): boolean {
+  const isRolledBack = head.epoch === place.epoch && head.offset < place.offset
+  return isKnown && epoch === head.epoch && offset >= head.offset && !isRolledBack
 }
 
 const NEW_FEED: Feed = {

@@ -3,11 +3,12 @@ import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
 import { type Appended, type AppendOptions, type ChannelLog, LogError, type LogRecord } from './channel-log.ts'
 import { parseEntry } from './parse-entry.ts'
 import { createClient, whenReady } from './redis-clients.ts'
+import { keepComparing } from './redis-comparison.ts'
 import { createConfirmed } from './redis-confirm.ts'
 import { failure, type RedisClock, realClock, untilDeadline } from './redis-deadline.ts'
 import { createFeeds } from './redis-feeds.ts'
 import { createInOrder } from './redis-in-order.ts'
-import { keysOf, PROBE_KEYS } from './redis-keys.ts'
+import { PROBE_KEYS } from './redis-keys.ts'
 import { createRedisStore, type RedisRecord } from './redis-store.ts'
 import { createRedisUpkeep } from './redis-upkeep.ts'
 import { PROBE } from './redis-upkeep-script.ts'
@@ -43,10 +44,8 @@ export interface RedisLog extends ChannelLog {
 }
 
 const TIMEOUT_MS = 1_000
-/** How often the heads of followed channels are compared with what their followers were told, in ms. */
-const COMPARE_MS = 1_000
-/** How many channels are compared at a time; where more are followed, they take turns. */
-const COMPARED = 2_000
+/** How long a wake-up may take; what it tells is read after that. */
+const ON_ITS_WAY_MS = 50
 /** The part of the time of an append that replicas have to confirm it: what is asked meanwhile waits for as long. */
 const WAIT_PART = 0.4
 /** How many characters may wait for Redis. */
@@ -99,6 +98,10 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     inOrder: inOrder.add,
     subscribe: (key) => wakeUps.subscribe(key),
     unsubscribe: (key) => wakeUps.unsubscribe(key),
+    async quiet(key) {
+      await inOrder.settled(key)
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, ON_ITS_WAY_MS))
+    },
     onBackfill() {
       backfills += 1
     },
@@ -107,34 +110,10 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     client: listener,
     onWakeUp: (key, epoch, offset, time, text) =>
       feeds.heard(key, epoch, offset, text === '' ? undefined : { time, text }),
-    onSubscribed: (keys) => void compare(keys),
+    onSubscribed: (keys) => void comparison.compare(keys),
   })
 
-  /** What cannot be compared now is compared in a second. */
-  async function compare(keys: readonly string[]): Promise<void> {
-    await Promise.allSettled(
-      keys.map(async (key) => {
-        const [epoch, shown] = await client.hmget(keysOf(key).meta, 'epoch', 'shown')
-        feeds.compared(key, { epoch: epoch ?? undefined, offset: epoch === null ? 0 : Number(shown ?? 0) })
-      }),
-    )
-  }
-
-  let turn: readonly string[] = []
-  let isComparing = false
-  function tick(): void {
-    timer = clock.setTimeout(tick, COMPARE_MS)
-    wakeUps.tend()
-    if (isComparing) return
-    isComparing = true
-    if (turn.length === 0) turn = [...feeds.keys()]
-    const keys = turn.slice(0, COMPARED)
-    turn = turn.slice(COMPARED)
-    void compare(keys).then(() => {
-      isComparing = false
-    })
-  }
-  let timer = clock.setTimeout(tick, COMPARE_MS)
+  const comparison = keepComparing(client, feeds, clock, () => wakeUps.tend())
 
   /** What is asked before the log closes is finished. */
   async function ask<T>(work: () => Promise<T>): Promise<T> {
@@ -145,8 +124,10 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   }
 
   /** Asked after the appends of this process that were asked before. */
-  const askAfter = <T>(key: string, attempt: () => Promise<T>) =>
-    ask(() => inOrder.settled(key).then(() => inTime(attempt)))
+  const askAfter = <T>(key: string, attempt: () => Promise<T>) => {
+    const deadline = clock.now() + timeoutMs
+    return ask(() => inOrder.settled(key).then(() => tryUntil(deadline, attempt)))
+  }
 
   async function append(key: string, entry: Entry, options: AppendOptions): Promise<Appended> {
     const text = JSON.stringify(entry)
@@ -159,17 +140,18 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     feeds.propose(key, options.epoch)
     waiting += text.length
     try {
-      return await inOrder.add(key, async () => {
-        const { epoch, offset, outcome } = await tryUntil(deadline, async (n) => {
+      return await inOrder.add(key, () =>
+        tryUntil(deadline, async (n) => {
           if (n > 1) retries += 1
           if (opens > 0) await upkeep.opening(key)
-          return store.append(key, { text, time, opens, ends, nonce, writer: options })
-        })
-        const repeated = outcome === 'repeated'
-        await feeds.wrote(key, epoch, repeated ? offset : { offset, entry, text, time })
-        if (offset === 1 && !repeated) noteCreated(key, time)
-        return { epoch, offset, repeated }
-      })
+          const append = { text, time, opens, ends, nonce, writer: options }
+          const { epoch, offset, outcome } = await store.append(key, append)
+          const repeated = outcome === 'repeated'
+          await feeds.wrote(key, epoch, repeated ? offset : { offset, entry, text, time })
+          if (offset === 1 && !repeated) noteCreated(key, time)
+          return { epoch, offset, repeated }
+        }),
+      )
     } finally {
       waiting -= text.length
     }
@@ -201,7 +183,8 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
 
   async function close(): Promise<void> {
     while (running.size > 0) await Promise.allSettled(running)
-    clock.clearTimeout(timer)
+    comparison.end()
+    feeds.end()
     for (const each of clients) each.disconnect()
   }
 

@@ -15,7 +15,7 @@ export type RedisTarget =
       readonly description: string
     }
 
-const FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/]*)@)?([^/?#]+)(?:\/([^?#]*))?$/
+const FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/]*)@)?([^@/?#]+)(?:\/([^?#]*))?$/
 const DEFAULT_PORT = 6379
 const SENTINEL_PORT = 26379
 const HELP =
