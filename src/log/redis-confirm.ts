@@ -1,4 +1,3 @@
-import { LogError } from './channel-log.ts'
 import { type RedisClient, serverOf } from './redis-clients.ts'
 import { isUnknownScript, pipeScript, type RedisScript, type ScriptArguments } from './redis-script.ts'
 
@@ -79,6 +78,7 @@ export function createConfirmed(client: RedisClient, replicas: number, waitMs: n
   }
 }
 
-function unconfirmed(replicas: number): LogError {
-  return new LogError('failed', `fewer than ${replicas} replicas have confirmed it`)
+/** To be tried again: the replica may have been on its way back. */
+function unconfirmed(replicas: number): Error {
+  return new Error(`fewer than ${replicas} replicas have confirmed it`)
 }

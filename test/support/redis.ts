@@ -129,11 +129,11 @@ export async function startSentinel(
   const replicas = await Promise.all(
     Array.from({ length: count }, () => startRedis({ args: ['--replicaof', '127.0.0.1', `${master.port}`] })),
   )
-  await Promise.all(replicas.map(isReplicating))
+  await Promise.all(replicas.map((replica) => isReplicating(replica, master)))
   const conf = [
     `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${master.port} 2`,
     `sentinel down-after-milliseconds ${MASTER_NAME} ${downAfterMs}`,
-    `sentinel failover-timeout ${MASTER_NAME} 2000`,
+    `sentinel failover-timeout ${MASTER_NAME} 1000`,
     '',
   ].join('\n')
   const sentinels = await Promise.all([1, 2, 3].map(() => startRedis({ sentinel: conf })))
@@ -180,7 +180,7 @@ export async function startCluster(options: { readonly replicas?: 0 | 1 } = {}):
     await until(async () => String(await replica.call('cluster', 'nodes')).includes(id))
     await replica.call('cluster', 'replicate', id)
   }
-  await Promise.all(replicas.map(isReplicating))
+  await Promise.all(masters.flatMap((master, n) => replicas.slice(n, n + 1).map((each) => isReplicating(each, master))))
   return {
     url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
     masters,
@@ -189,9 +189,13 @@ export async function startCluster(options: { readonly replicas?: 0 | 1 } = {}):
   }
 }
 
-/** Before that, a failover may not recover at all. */
-function isReplicating(replica: RedisProcess): Promise<void> {
-  return until(async () => String(await replica.call('info', 'replication')).includes('master_link_status:up'))
+/**
+ * Resolves when a replica follows its master, and the master counts on it: before that, a failover may not recover at all, and
+ * nothing is confirmed.
+ */
+export async function isReplicating(replica: RedisProcess, master: RedisProcess): Promise<void> {
+  await until(async () => String(await replica.call('info', 'replication')).includes('master_link_status:up'))
+  await until(async () => /slave.*state=online/.test(String(await master.call('info', 'replication'))))
 }
 
 /** Resolves when a check answers true; asks again and again, because no event tells it. */
