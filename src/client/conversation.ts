@@ -155,9 +155,8 @@ function applyToItems(items: readonly Item[], frame: ServerFrame): readonly Item
         usage: frame.usage,
       }))
     case 'conversation_start':
-      return divide(items, { kind: 'divider', key: `start ${frame.conversation_id}`, edge: 'start' })
     case 'conversation_end':
-      return divide(items, { kind: 'divider', key: `end ${frame.conversation_id}`, edge: 'end' })
+      return divide(items, frame.conversation_id, frame.type === 'conversation_start' ? 'start' : 'end')
     default:
       return items
   }
@@ -189,10 +188,9 @@ function begin(items: readonly Item[], turnId: string, regenerates: string | und
   return setAnswer(items, index, { turnId, text: '', reasoning: '' })
 }
 
-function divide(items: readonly Item[], divider: DividerItem): readonly Item[] {
-  const last = items.at(-1)
-  if (last === undefined) return items
-  return last.kind === 'divider' ? [...items.slice(0, -1), divider] : [...items, divider]
+function divide(items: readonly Item[], conversationId: string, edge: DividerItem['edge']): readonly Item[] {
+  const above = items.at(-1)?.kind === 'divider' ? items.slice(0, -1) : items
+  return above.length === 0 ? above : [...above, { kind: 'divider', key: `${edge} ${conversationId}`, edge }]
 }
 
 function changeAnswer(

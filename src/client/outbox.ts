@@ -51,8 +51,9 @@ export function createOutbox({ clock, send, onRefused, onFault, onChange }: Outb
 
   function remove(id: string): void {
     if (underWay === id) underWay = undefined
-    sent.delete(id)
+    // The same array as long as nothing has changed, for those who compare.
     if (drafts.some((draft) => draft.id === id)) drafts = drafts.filter((draft) => draft.id !== id)
+    sent.delete(id)
   }
 
   function refused(error: FrameOf<'error'>): void {
@@ -97,9 +98,9 @@ export function createOutbox({ clock, send, onRefused, onFault, onChange }: Outb
       flush()
     },
     discard(id) {
-      if (sent.has(id) || !drafts.some((draft) => draft.id === id)) return false
-      remove(id)
-      return true
+      const isUnsent = !sent.has(id) && drafts.some((draft) => draft.id === id)
+      if (isUnsent) remove(id)
+      return isUnsent
     },
     unlinked() {
       underWay = undefined
