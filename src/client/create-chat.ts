@@ -24,26 +24,20 @@ export function createChat(parts: ChatParts): Chat {
   let conversation: Conversation = { ...emptyConversation, ...parts.position }
   let welcome: FrameOf<'welcome'> | undefined
   let isClosed = false
-  // Its first link comes out of createConnection itself, when nobody listens yet.
-  let isReady = false
-
-  const connection = createConnection({
-    ...parts,
-    position: () => positionOf(conversation),
-    onFrame: receive,
-    onLink(link) {
-      if (isReady) linked(link)
-    },
-  })
-  isReady = true
-  const requests = createRequests(connection.send)
+  const send = (frame: object) => connection.send(frame)
+  const requests = createRequests(send)
   const outbox = createOutbox({
     clock: parts.clock,
-    send: connection.send,
+    send,
     onRefused: (id, { code, content }) => requests.fail(id, new ChatError(code, content)),
     onFault: receive,
     onChange: changed,
   })
+  const position = (): Position | undefined => {
+    const { epoch, offset } = conversation
+    return epoch === undefined ? undefined : { epoch, offset }
+  }
+  const connection = createConnection({ ...parts, position, onFrame: receive, onLink: linked })
 
   function changed(): void {
     events.emit('change', undefined)
@@ -109,7 +103,7 @@ export function createChat(parts: ChatParts): Chat {
       return welcome?.limits
     },
     get position() {
-      return positionOf(conversation)
+      return position()
     },
     get history() {
       return conversation.items
@@ -134,14 +128,14 @@ export function createChat(parts: ChatParts): Chat {
       takeTurn({ type: 'user_message', id, content }, stopOnBreak),
     regenerate: ({ id = parts.newId(), stopOnBreak } = {}) => takeTurn({ type: 'regenerate', id }, stopOnBreak),
     stop(turnId = runningAnswer(conversation)?.turnId) {
-      if (turnId === undefined) connection.send({ type: 'stop' })
+      if (turnId === undefined) send({ type: 'stop' })
       else requests.stopTurn(turnId)
     },
     message: (content, { id = parts.newId() } = {}) => takePromise({ type: 'message', id, content }),
     startConversation: ({ id = parts.newId(), conversationId } = {}) =>
       takePromise({ type: 'conversation_start', id, conversation_id: conversationId }),
     endConversation: ({ id = parts.newId() } = {}) => takePromise({ type: 'conversation_end', id }),
-    typing: () => void connection.send({ type: 'typing' }),
+    typing: () => void send({ type: 'typing' }),
     wake: connection.wake,
     offline: connection.offline,
     reconnect: connection.reconnect,
@@ -153,10 +147,6 @@ export function createChat(parts: ChatParts): Chat {
       parts.onClose?.()
     },
   }
-}
-
-function positionOf({ epoch, offset }: Conversation): Position | undefined {
-  return epoch === undefined ? undefined : { epoch, offset }
 }
 
 function closed(): ChatError {
