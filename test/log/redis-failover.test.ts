@@ -99,7 +99,11 @@ describe('Sentinel', () => {
       if (n === 50) void redis.master.kill()
     }
     await failedOver(redis)
-    // What the new master has is shown when the other replica has confirmed it.
+    // What the new master has is shown when the other replica has confirmed it, whether somebody writes or not.
+    await until(async () => {
+      const survived = await contentsOf(nodes[1], KEY).catch(() => [])
+      return acknowledged.every((content) => survived.includes(content))
+    })
     const { epoch } = await insist(nodes[1], heard[1], KEY, 'after')
     expect(epoch).toBe('e1')
     await Promise.all(heard.map((each) => each.said('after')))
