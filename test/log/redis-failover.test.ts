@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Appended, LogError } from '../../src/log/channel-log.ts'
-import { slotOf } from '../../src/log/redis-keys.ts'
+import { keysOf, slotOf } from '../../src/log/redis-keys.ts'
 import { openRedisLog, type RedisLog } from '../../src/log/redis-log.ts'
 import { isReplicating, type RedisSentinel, startCluster, startRedis, startSentinel, until } from '../support/redis.ts'
 import { contentsOf, type Heard, listen, say } from '../support/redis-heard.ts'
@@ -116,13 +116,27 @@ describe('Sentinel', () => {
   })
 })
 
-test('what the replica has not confirmed is refused and shown to nobody; a repeat shows it, to everybody', async () => {
+/** A master and a replica without sentinels, and two nodes that wait for it. */
+async function deployPair() {
   const master = await startRedis()
   ending.push(() => master.close())
   const replica = await startRedis({ args: ['--replicaof', '127.0.0.1', `${master.port}`] })
   ending.push(() => replica.close())
   await isReplicating(replica, master)
-  const [log, other] = [await open(master.url, 1), await open(master.url, 1)]
+  return { master, replica, log: await open(master.url, 1), other: await open(master.url, 1) }
+}
+
+test('what a master had shown, and its successor does not know to be shown, is confirmed again and read at once', async () => {
+  const { master, log, other } = await deployPair()
+  for (const content of ['one', 'two']) await say(log, KEY, content)
+  // As after a failover that lost the last word of the old master, which was that its last entry is shown.
+  await master.call('hset', keysOf(KEY).meta, 'shown', 1, 'store', 'another')
+  expect(await other.head(KEY)).toEqual({ epoch: 'e1', offset: 2 })
+  expect(await contentsOf(other, KEY)).toEqual(['one', 'two'])
+})
+
+test('what the replica has not confirmed is refused and shown to nobody; a repeat shows it, to everybody', async () => {
+  const { replica, log, other } = await deployPair()
   const heard = [await listen(log, KEY), await listen(other, KEY)]
   await say(log, KEY, 'one')
   replica.freeze()
