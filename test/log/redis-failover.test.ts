@@ -101,7 +101,7 @@ describe('Sentinel', () => {
     await failedOver(redis)
     // What the new master has is shown when the other replica has confirmed it, whether somebody writes or not.
     await until(async () => {
-      const survived = await contentsOf(nodes[1], KEY).catch(() => [])
+      const survived = await contentsOf(nodes[1], KEY).catch((): readonly string[] => [])
       return acknowledged.every((content) => survived.includes(content))
     })
     const { epoch } = await insist(nodes[1], heard[1], KEY, 'after')
