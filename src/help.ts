@@ -18,6 +18,7 @@ export function helpText(): string {
     return `  ${name.padEnd(28)}${what.replaceAll('`', '')} [${byDefault.replaceAll('`', '')}]`
   })
   return `Usage: statewire [--help] [--version]
+       statewire chat <url>    talks to a server at the terminal; see statewire chat --help
 
 The WebSocket server for AI conversations in which every connection is a statechart.
 It starts a server that is configured by environment variables (default in brackets):

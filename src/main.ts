@@ -5,6 +5,7 @@ import { ConfigError, loadConfig } from './config.ts'
 import { helpText, versionText } from './help.ts'
 import { LogError } from './log/channel-log.ts'
 import { createServer } from './server.ts'
+import { runChat } from './terminal/run-chat.ts'
 
 function createLogger(level: string): Logger {
   if (!process.stdout.isTTY) return pino({ level })
@@ -20,12 +21,19 @@ function fail(message: string): void {
 }
 
 async function main(): Promise<void> {
+  if (process.argv[2] === 'chat') return chat(process.argv.slice(3))
   const { values } = parseArgs({
     options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } },
   })
   if (values.help === true) process.stdout.write(helpText())
   else if (values.version === true) process.stdout.write(versionText())
   else await serve()
+}
+
+async function chat(args: string[]): Promise<void> {
+  const code = await runChat(args)
+  // A socket that was given up may still be on its way out.
+  process.exit(code)
 }
 
 async function serve(): Promise<void> {

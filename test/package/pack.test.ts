@@ -35,6 +35,8 @@ test('the tarball has what runs, its types and its documents, and nothing else',
     'dist/src/index.js',
     'dist/src/index.d.ts',
     'dist/src/log/sqlite-worker.js',
+    'dist/src/client/index.js',
+    'dist/src/client/index.d.ts',
   ]) {
     expect(files).toContain(needed)
   }
@@ -76,6 +78,39 @@ test("the README's example of the library answers with its model, signs in, and 
 
   expect(await server.stop()).toBe(0)
   expect(await client.closed).toMatchObject({ code: 1001 })
+})
+
+/** The example of README.md's chapter on the client, with another address. */
+function clientExample(url: string): string {
+  const example = /^```js\n(.*?)^```$/ms.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1]
+  if (example === undefined) throw new Error('README.md has no example of the client')
+  return example.replace('ws://127.0.0.1:8000', url)
+}
+
+test("the README's example of the client runs from the package, passes the strictest checks, and `npx statewire chat` talks", async () => {
+  const bin = join(project, 'node_modules/.bin/statewire')
+  const env = { PORT: '0', ADMIN_PORT: '0', STORE: 'memory', SIMULATED_DELAY_MS: '20' }
+  const server = start(project, env, bin)
+  onTestFinished(() => void server.child.kill('SIGKILL'))
+  const [, address] = await server.line(/"address":"(http:[^"]+)"/)
+  const url = address?.replace('http', 'ws') ?? ''
+  for (const name of ['client.mjs', 'client.ts']) writeFileSync(join(project, name), clientExample(url))
+  const compilerOptions = {
+    target: 'es2024',
+    module: 'nodenext',
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noEmit: true,
+    types: ['node'],
+  }
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['client.ts'] }))
+  expect(await run(project, process.execPath, join(root, 'node_modules/typescript/bin/tsc'))).toBe('')
+  expect(await run(project, process.execPath, 'client.mjs')).toMatch(
+    /^你说的是: Hello out there。让我想想\.\.\. \ncompleted, 13 tokens\n你说的是: \n1 turn, the last answer stopped\n$/,
+  )
+  const said = await run(project, 'sh', '-c', `echo hi | npx statewire chat ${url}/chat/two`)
+  expect(said).toBe('你说的是: hi。让我想想... \n')
+  expect(await server.stop()).toBe(0)
 })
 
 test('the command of the package serves pages and chats from dist, with its log in DATA_DIR', async () => {

@@ -40,7 +40,7 @@ export async function startChatPageServer(): Promise<ChatPageServer> {
 /** `npm ci` has built them; whoever edits a page between two runs of its test should see the edit tested. */
 function buildPagesIfStale(): void {
   const built = newest(join(root, 'dist/web'))
-  if (built > newest(join(root, 'src/web'))) return
+  if (built > Math.max(newest(join(root, 'src/web')), newest(join(root, 'src/client')))) return
   const vite = join(root, 'node_modules/vite/bin/vite.js')
   const { status, stderr } = spawnSync(process.execPath, [vite, 'build'], { cwd: root, encoding: 'utf8' })
   if (status !== 0) throw new Error(`the pages could not be built: ${stderr}`)
