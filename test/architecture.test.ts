@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest'
  */
 const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
   { 'src/main': ['src/help'], 'src/index': [], 'src/docs': ['src/help'], 'src/help': [] },
-  { 'src/server': [] },
+  { 'src/server': [], 'src/terminal': [] },
   {
     'src/chats-and-rooms': [],
     'src/server-parts': [],
@@ -24,6 +24,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
   // The ports. Models know time.
   { 'src/model': ['src/actor'], 'src/log': [], 'src/coordination': [], 'src/actor': [] },
   { 'src/config': ['src/config-variables'], 'src/config-variables': [], 'src/telemetry': [], machines: [] },
+  // The client needs nothing of the server's but the words of the protocol.
+  { 'src/client': [] },
   { 'src/protocol': [] },
 ]
 
@@ -131,6 +133,12 @@ describe('what must not be, whatever the layers say', () => {
       !['src/transport/socket.ts', 'src/transport/upgrade.ts'].includes(to),
     'a machine imports more than xstate and the protocol': ({ from, to }) =>
       partOf(from) === 'machines' && to !== 'xstate' && !['src/protocol', 'machines'].includes(partOf(to)),
+    'the client imports a package, or what is not the protocol': ({ from, to }) =>
+      partOf(from) === 'src/client' && !['src/client', 'src/protocol'].includes(partOf(to)),
+    'the terminal imports more than the client': ({ from, to }) =>
+      partOf(from) === 'src/terminal' &&
+      !['src/terminal', 'src/client'].includes(partOf(to)) &&
+      !to.startsWith('node:'),
     'the source imports a test': ({ to }) => /^(test|bench)\//.test(to) || to === 'vitest',
     'something imports the server, or main': ({ from, to }) =>
       ['src/server', 'src/main'].includes(partOf(to)) && !['src/main', 'src/index'].includes(partOf(from)),

@@ -1,22 +1,26 @@
 import { describe, expect, it } from 'vitest'
-import { type ChatView, createChat } from '../../src/web/chat/chat.ts'
-import type { Outbox } from '../../src/web/chat/outbox.ts'
-import { readOutbox } from '../../src/web/chat/outbox.ts'
+import { createChat } from '../../src/client/create-chat.ts'
+import { type ChatView, createPageChat } from '../../src/web/chat/chat.ts'
+import { type PageDraft, readDrafts } from '../../src/web/chat/kept-drafts.ts'
 import { statusOf } from '../../src/web/chat/status.ts'
-import { createFakeClock } from '../support/fake-clock.ts'
-import { createFakeSockets, welcomeText } from './fake-sockets.ts'
+import { createFakeSockets, createFakeTime, welcomeText } from '../client/fake-sockets.ts'
 
-function joined(heldBack: Outbox = [], limits?: Record<string, unknown>) {
-  const clock = createFakeClock()
+function joined(heldBack: readonly PageDraft[] = [], limits?: Record<string, unknown>) {
+  const clock = createFakeTime()
   const sockets = createFakeSockets()
   const notices: string[] = []
   let ids = 0
-  const chat = createChat({
+  const newId = () => `id${++ids}`
+  const client = createChat({
     url: 'ws://host/ai-chat/x',
     openSocket: sockets.open,
     random: () => 0,
-    newId: () => `id${++ids}`,
+    newId,
     clock,
+  })
+  const chat = createPageChat({
+    chat: client,
+    newId,
     heldBack,
     onChange() {},
     onNotice: (sentence) => notices.push(sentence),
@@ -29,7 +33,7 @@ function joined(heldBack: Outbox = [], limits?: Record<string, unknown>) {
   /** What went out over the newest socket. */
   const sent = (): unknown[] => sockets.last().sent.map((text) => JSON.parse(text))
   const sentence = (view: ChatView = chat.view()) => statusOf(view, clock.now()).sentence
-  return { clock, sockets, notices, chat, tell, admit, sent, sentence }
+  return { clock, sockets, notices, client, chat, tell, admit, sent, sentence }
 }
 
 const message = (id: string, content: string) => ({ type: 'user_message', id, content })
@@ -41,7 +45,7 @@ describe('chat', () => {
     admit()
     chat.send('hello')
     expect(sent()).toEqual([message('id1', 'hello')])
-    sockets.last().events.closed(1006)
+    sockets.last().events.closed(1006, '')
     clock.advance(20)
     admit({ resumed: true })
     expect(sent()).toEqual([message('id1', 'hello')])
@@ -54,7 +58,7 @@ describe('chat', () => {
     const { chat, admit, sockets, clock, tell } = joined()
     admit()
     chat.send('hello')
-    sockets.last().events.closed(1006)
+    sockets.last().events.closed(1006, '')
     clock.advance(20)
     admit({ resumed: true })
     tell(taken('id1', 'hello', 1))
@@ -101,7 +105,7 @@ describe('chat', () => {
     chat.send('later')
     expect(sent()).toEqual([])
     expect(statusOf(chat.view(), clock.now()).states).toContain('draining')
-    sockets.last().events.closed(1001)
+    sockets.last().events.closed(1001, '')
     clock.advance(120)
     admit()
     expect(sent()).toEqual([message('id1', 'later')])
@@ -173,7 +177,7 @@ describe('chat', () => {
     chat.regenerate()
     chat.regenerate()
     expect(sent()).toEqual([{ type: 'regenerate', id: 'id1' }])
-    sockets.last().events.closed(1006)
+    sockets.last().events.closed(1006, '')
     clock.advance(20)
     admit({ resumed: true, offset: 3 })
     expect(sent()).toEqual([{ type: 'regenerate', id: 'id1' }])
@@ -183,23 +187,23 @@ describe('chat', () => {
   })
 
   it('says in plain words how the connection is', () => {
-    const { chat, admit, sockets, clock, sentence } = joined()
+    const { client, chat, admit, sockets, clock, sentence } = joined()
     expect(sentence()).toBe('Connecting…')
     admit()
     expect(sentence()).toBe('Connected')
-    sockets.last().events.closed(1013)
+    sockets.last().events.closed(1013, '')
     expect(sentence()).toBe('Reconnecting…')
-    chat.offline()
+    client.offline()
     expect(sentence()).toMatch(/offline/)
-    chat.wake()
-    sockets.last().events.closed(4429)
+    client.wake()
+    sockets.last().events.closed(4429, '')
     expect(statusOf(chat.view(), clock.now())).toMatchObject({ states: ['closed'], canReconnect: true, tone: 'bad' })
     chat.close()
   })
 
   it('reads kept drafts, and nothing else', () => {
-    expect(readOutbox('[{"id":"a","content":"b"},{"id":3},null]')).toEqual([{ id: 'a', content: 'b' }])
-    expect(readOutbox('nonsense')).toEqual([])
-    expect(readOutbox(null)).toEqual([])
+    expect(readDrafts('[{"id":"a","content":"b"},{"id":3},null]')).toEqual([{ id: 'a', content: 'b' }])
+    expect(readDrafts('nonsense')).toEqual([])
+    expect(readDrafts(null)).toEqual([])
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { channelOfHash, hashOfChannel, randomName } from '../../src/web/chat/channel-name.ts'
+import { randomId } from '../../src/client/connect.ts'
+import { channelOfHash, hashOfChannel } from '../../src/web/chat/channel-name.ts'
 import { draftsOf, keepDrafts } from '../../src/web/chat/kept-drafts.ts'
 import { keyedText } from '../../src/web/chat/keyed-text.ts'
 import { forgetChat, recentChats, rememberChat } from '../../src/web/chat/recent-chats.ts'
@@ -42,9 +43,9 @@ describe('recent chats', () => {
     expect(channelOfHash('#c=team.chat-1~x')).toBe('team.chat-1~x')
     for (const hash of ['', '#', '#c=', '#c=a/b', '#c=a%20b', `#c=${'x'.repeat(129)}`])
       expect(channelOfHash(hash)).toBeUndefined()
-    const name = randomName()
+    const name = randomId()
     expect(name).toMatch(/^[0-9a-f]{32}$/)
     expect(channelOfHash(hashOfChannel(name))).toBe(name)
-    expect(randomName()).not.toBe(name)
+    expect(randomId()).not.toBe(name)
   })
 })

@@ -11,8 +11,3 @@ export function channelOfHash(hash: string): string | undefined {
 export function hashOfChannel(name: string): string {
   return `#c=${name}`
 }
-
-/** 128 random bits in hexadecimal: whoever has this name was given it. (`crypto.randomUUID` is missing on plain http.) */
-export function randomName(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
-}

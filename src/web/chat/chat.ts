@@ -1,49 +1,35 @@
-import type { Clock, Timer } from '../../actor/clock.ts'
-import { type ConnectionParts, createConnection, type Link } from './connection.ts'
-import {
-  applyFrame,
-  type Conversation,
-  canRegenerate,
-  emptyConversation,
-  runningAnswer,
-  type TurnState,
-  turnState,
-} from './conversation.ts'
-import {
-  type Draft,
-  draftBytes,
-  draftFrame,
-  nextDraft,
-  type Outbox,
-  withoutAcknowledged,
-  withRefused,
-} from './outbox.ts'
-import type { ChatFrame } from './read-frame.ts'
+import type { Chat } from '../../client/chat.ts'
+import type { Link } from '../../client/connection.ts'
+import { type Conversation, canRegenerate, type TurnState } from '../../client/conversation.ts'
+import { wireBytes } from '../../client/outbox.ts'
+import type { PageDraft } from './kept-drafts.ts'
 
 /** Everything that the page shows of a chat, at one moment. */
 export interface ChatView {
   readonly link: Link
-  readonly conversation: Conversation
+  /** Its `epoch` is undefined until the server has told what the channel holds. */
+  readonly conversation: Pick<Conversation, 'items' | 'epoch'>
   readonly turn: TurnState
-  readonly outbox: Outbox
-  /** Until when the connection is `limited`, in the clock's ms. */
+  /** What was refused, and then what the server has not acknowledged yet. */
+  readonly outbox: readonly PageDraft[]
+  /** Until when the connection is `limited`, as `performance.now()` counts. */
   readonly limitedUntil?: number
   /** Whether the server has said that it goes away. */
   readonly draining: boolean
 }
 
-/** What a chat is made of. `heldBack` are the drafts that an earlier page of the same tab left behind. */
-export interface ChatParts extends Pick<ConnectionParts, 'url' | 'openSocket' | 'random'> {
-  readonly clock: Clock
+/** What the page's chat is made of. `heldBack` are the drafts that an earlier page of the same tab left behind. */
+export interface PageChatParts {
+  readonly chat: Chat
   newId(): string
-  readonly heldBack: Outbox
+  readonly heldBack: readonly PageDraft[]
   onChange(view: ChatView): void
   /** An error that belongs to no message, in a sentence for people. */
   onNotice(sentence: string): void
 }
 
 /** One channel as a person uses it. */
-export interface Chat {
+export interface PageChat {
   view(): ChatView
   /** Takes a message for sending, now or as soon as the connection is back. Answers by how many bytes it is too long; then it is not taken. */
   send(content: string): number
@@ -54,148 +40,81 @@ export interface Chat {
   retry(id: string): void
   /** Drops a refused draft. */
   discard(id: string): void
-  /** These three are the connection's: the network may be back, a person asks for it, the network is gone. */
-  wake(): void
   reconnect(): void
-  offline(): void
   close(): void
 }
 
-/** Joins a channel, and keeps the person's messages until the server has them. */
-export function createChat(parts: ChatParts): Chat {
-  let conversation = emptyConversation
-  let outbox = parts.heldBack
-  let maxMessageBytes = Number.POSITIVE_INFINITY
-  let limitedUntil: number | undefined
-  let limitTimer: Timer | undefined
-  let draining = false
-  let underWay: string | undefined
-  // Its first link comes out of createConnection itself, before there is anything to show.
-  let ready = false
+/** A chat whose refused messages wait for the person to decide. */
+export function createPageChat({ chat, newId, heldBack, onChange, onNotice }: PageChatParts): PageChat {
+  const contents = new Map<string, string>()
+  let refused: readonly PageDraft[] = []
+  let drafts: readonly PageDraft[] = []
+  let seen: unknown
 
-  const connection = createConnection({
-    ...parts,
-    position: () =>
-      conversation.epoch === undefined ? undefined : { epoch: conversation.epoch, offset: conversation.offset },
-    onFrame: receive,
-    onLink(link) {
-      if (link.at !== 'open') underWay = undefined
-      changed()
-    },
+  chat.on('error', (error) => {
+    // A draft that is still in the outbox goes out again by itself.
+    if (chat.outbox.some((draft) => draft.id === error.id)) return
+    const { id, content: sentence } = error
+    const content = id === undefined ? undefined : contents.get(id)
+    if (id !== undefined && content !== undefined) setRefused([...refused, { id, content, refused: sentence }])
+    else if (error.code !== 'rate_limited') onNotice(sentence)
   })
+  chat.on('change', changed)
+  for (const { id, content } of heldBack) if (content !== undefined) say(id, content)
 
-  function receive(frame: ChatFrame): void {
-    conversation = applyFrame(conversation, frame)
-    outbox = withoutAcknowledged(outbox, frame)
-    switch (frame.type) {
-      case 'welcome':
-        maxMessageBytes = frame.limits.max_message_bytes
-        draining = false
-        // A fresh log under a live connection may have lost what was under way: C7 makes sending it again safe.
-        underWay = undefined
-        break
-      case 'draining':
-        draining = true
-        break
-      case 'error':
-        refused(frame)
-        break
-    }
-    flush()
-    changed()
+  function say(id: string, content: string): void {
+    contents.set(id, content)
+    chat.send(content, { id })
   }
 
-  function refused(error: Extract<ChatFrame, { type: 'error' }>): void {
-    const draft = outbox.find((each) => each.id === error.id)
-    if (draft !== undefined) underWay = undefined
-    if (error.code === 'draining') draining = true
-    if (error.code === 'rate_limited') limit(error.retry_after_ms ?? 1000)
-    // Both pass by themselves, and the draft goes out again.
-    if (draft !== undefined && (error.code === 'draining' || error.code === 'rate_limited')) return
-    if (draft?.content !== undefined) {
-      outbox = withRefused(outbox, draft.id, error.content)
-      return
-    }
-    outbox = outbox.filter((each) => each.id !== error.id)
-    if (error.code !== 'rate_limited') parts.onNotice(error.content)
+  function setRefused(next: readonly PageDraft[]): void {
+    refused = next
+    seen = undefined
   }
 
-  function limit(delay: number): void {
-    if (limitTimer !== undefined) parts.clock.clearTimeout(limitTimer)
-    limitedUntil = parts.clock.now() + delay
-    limitTimer = parts.clock.setTimeout(() => {
-      limitedUntil = undefined
-      flush()
-      changed()
-    }, delay)
-  }
-
-  function flush(): void {
-    if (draining || limitedUntil !== undefined) return
-    const draft = nextDraft(outbox)
-    if (draft === undefined || draft.id === underWay) return
-    if (excess(draft) > 0) {
-      outbox = withRefused(outbox, draft.id, 'This message is too long for the server.')
-      flush()
-      return
-    }
-    if (connection.send(draftFrame(draft))) underWay = draft.id
-  }
-
-  function excess(draft: Draft): number {
-    return Math.max(0, draftBytes(draft) - maxMessageBytes)
-  }
-
-  function take(draft: Draft): void {
-    outbox = [...outbox, draft]
-    flush()
-    changed()
+  /** The same array as long as nothing in it has changed. */
+  function outbox(): readonly PageDraft[] {
+    if (seen === chat.outbox) return drafts
+    seen = chat.outbox
+    drafts = [...refused, ...chat.outbox]
+    for (const id of contents.keys()) if (!drafts.some((draft) => draft.id === id)) contents.delete(id)
+    return drafts
   }
 
   function view(): ChatView {
+    const { link, turn, history: items, position, limitedUntil, isDraining: draining } = chat
     const limited = limitedUntil === undefined ? {} : { limitedUntil }
-    return { link: connection.link(), conversation, turn: turnState(conversation), outbox, draining, ...limited }
+    return { link, conversation: { items, epoch: position?.epoch }, turn, outbox: outbox(), draining, ...limited }
   }
 
   function changed(): void {
-    if (ready) parts.onChange(view())
+    onChange(view())
   }
-
-  ready = true
-  changed()
 
   return {
     view,
     send(content) {
-      const draft = { id: parts.newId(), content }
-      const over = excess(draft)
-      if (over === 0) take(draft)
+      const id = newId()
+      const limit = chat.limits?.max_message_bytes ?? Number.POSITIVE_INFINITY
+      const over = Math.max(0, wireBytes({ type: 'user_message', id, content }) - limit)
+      if (over === 0) say(id, content)
       return over
     },
-    stop(turnId) {
-      const turn = turnId ?? runningAnswer(conversation)?.turnId
-      connection.send(JSON.stringify(turn === undefined ? { type: 'stop' } : { type: 'stop', turn_id: turn }))
-    },
+    stop: (turnId) => chat.stop(turnId),
     regenerate() {
-      const asked = outbox.some((draft) => draft.content === undefined)
-      if (!asked && canRegenerate(conversation)) take({ id: parts.newId() })
+      const asked = chat.outbox.some((draft) => draft.type === 'regenerate')
+      if (!asked && canRegenerate({ items: chat.history })) chat.regenerate({ id: newId() })
     },
     retry(id) {
-      outbox = withRefused(outbox, id)
-      flush()
-      changed()
+      const content = contents.get(id)
+      setRefused(refused.filter((draft) => draft.id !== id))
+      if (content !== undefined) say(id, content)
     },
     discard(id) {
-      outbox = outbox.filter((draft) => draft.id !== id)
-      flush()
+      setRefused(refused.filter((draft) => draft.id !== id))
       changed()
     },
-    wake: connection.wake,
-    reconnect: connection.reconnect,
-    offline: connection.offline,
-    close() {
-      if (limitTimer !== undefined) parts.clock.clearTimeout(limitTimer)
-      connection.close()
-    },
+    reconnect: chat.reconnect,
+    close: chat.close,
   }
 }

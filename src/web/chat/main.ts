@@ -1,26 +1,17 @@
 import './style.css'
-import type { Clock } from '../../actor/clock.ts'
-import { openBrowserSocket } from './browser-socket.ts'
-import { channelOfHash, hashOfChannel, randomName } from './channel-name.ts'
-import { type Chat, type ChatView, createChat } from './chat.ts'
+import { connect, randomId } from '../../client/connect.ts'
+import { channelOfHash, hashOfChannel } from './channel-name.ts'
+import { type ChatView, createPageChat, type PageChat } from './chat.ts'
 import { draftsOf, keepDrafts } from './kept-drafts.ts'
 import { keyedText } from './keyed-text.ts'
 import { forgetChat, recentChats, rememberChat, titleOf } from './recent-chats.ts'
 import { copyText } from './view/copy.ts'
 import { createPage } from './view/page.ts'
 
-const clock: Clock = {
-  now: () => performance.now(),
-  setTimeout: (callback, delayMs) => ({ id: window.setTimeout(callback, delayMs) }),
-  clearTimeout(timer) {
-    if ('id' in timer && typeof timer.id === 'number') window.clearTimeout(timer.id)
-  },
-}
-
 const chatStorage = keyedText(() => window.localStorage)
 const draftStorage = keyedText(() => window.sessionStorage)
 let channel = ''
-let chat: Chat | undefined
+let chat: PageChat | undefined
 let title: string | undefined
 
 const root = document.querySelector<HTMLElement>('#page')
@@ -35,7 +26,7 @@ const page = createPage(
     retry: (id) => chat?.retry(id),
     discard: (id) => chat?.discard(id),
     reconnect: () => chat?.reconnect(),
-    newChat: () => go(randomName()),
+    newChat: () => go(randomId()),
     async copyLink() {
       const copied = await copyText(location.href)
       page.toast(copied ? 'Link copied' : 'The link could not be copied. It stands in the address bar.')
@@ -45,7 +36,7 @@ const page = createPage(
       showChats()
     },
   },
-  clock.now,
+  () => performance.now(),
 )
 
 function go(name: string): void {
@@ -54,7 +45,7 @@ function go(name: string): void {
 
 function enter(): void {
   const named = channelOfHash(location.hash)
-  const name = named ?? randomName()
+  const name = named ?? randomId()
   // The name goes into the address, so that a reload and a copied link lead back here.
   if (named === undefined) history.replaceState(null, '', hashOfChannel(name))
   if (name === channel) return
@@ -64,13 +55,9 @@ function enter(): void {
   page.enter(name)
   showChats()
   const heldBack = draftsOf(draftStorage, name)
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws'
-  const mine = createChat({
-    url: `${scheme}://${location.host}/ai-chat/${name}`,
-    openSocket: openBrowserSocket,
-    random: Math.random,
-    newId: randomName,
-    clock,
+  const mine = createPageChat({
+    chat: connect(`/ai-chat/${name}`),
+    newId: randomId,
     heldBack,
     onChange(view) {
       if (channel === name) changed(view)
@@ -104,11 +91,5 @@ function showChats(): void {
 }
 
 window.addEventListener('hashchange', enter)
-window.addEventListener('online', () => chat?.wake())
-window.addEventListener('offline', () => chat?.offline())
 window.addEventListener('storage', showChats)
-// A device that wakes up has lost its connection more often than not, and its timers slept with it.
-document.addEventListener('visibilitychange', () => {
-  if (document.visibilityState === 'visible') chat?.wake()
-})
 enter()

@@ -35,17 +35,23 @@ const ENDED_SENTENCES: ReadonlyMap<number, string> = new Map([
 /** The status to show; `now` is the time of the chat's clock, in ms. */
 export function statusOf(view: ChatView, now: number): Status {
   const { link } = view
-  if (link.at !== 'closed') return liveStatus(view, now)
-  const status = { states: ['closed'], canReconnect: true, prominent: true }
-  if (link.endedBy !== undefined) {
-    const sentence = ENDED_SENTENCES.get(link.endedBy) ?? 'The server ended the connection.'
-    return { ...status, sentence, tone: 'bad' }
+  // In the chart's words, a connection that waits for its next one is closed.
+  const status = { states: ['closed'], canReconnect: true, prominent: true, tone: 'bad' } as const
+  switch (link.at) {
+    case 'closed': {
+      if (link.code === undefined) return { ...status, sentence: 'Disconnected' }
+      return { ...status, sentence: ENDED_SENTENCES.get(link.code) ?? 'The server ended the connection.' }
+    }
+    case 'offline':
+      return { ...status, sentence: 'You are offline. This goes on when you are back.' }
+    case 'waiting': {
+      const wait = secondsUntil(link.retryAt, now)
+      if (wait < 1) return attemptStatus(view, 'closed', link.failures)
+      return { ...status, sentence: `${lossOf(view)} Reconnecting in ${wait} s.` }
+    }
+    default:
+      return liveStatus(view, now)
   }
-  if (link.offline) return { ...status, sentence: 'You are offline. This goes on when you are back.', tone: 'bad' }
-  if (link.retryAt === undefined) return { ...status, sentence: 'Disconnected', tone: 'bad' }
-  const wait = secondsUntil(link.retryAt, now)
-  if (wait < 1) return attemptStatus(view, 'closed', link.failures)
-  return { ...status, sentence: `${lossOf(view)} Reconnecting in ${wait} s.`, tone: 'bad' }
 }
 
 /** The whole seconds that are left until a time, at least 0. */
@@ -67,8 +73,9 @@ function lossOf(view: ChatView): string {
 
 function liveStatus(view: ChatView, now: number): Status {
   const status = { canReconnect: false, prominent: false }
-  const { at } = view.link
-  if (at === 'connecting' || at === 'accepting') return attemptStatus(view, at, view.link.failures)
+  const { link } = view
+  const { at } = link
+  if (link.at === 'connecting' || link.at === 'accepting') return attemptStatus(view, link.at, link.failures)
   if (at !== 'open') return { ...status, states: [at], sentence: 'Disconnecting…', tone: 'busy' }
   const states = [at, view.turn]
   if (view.draining) {

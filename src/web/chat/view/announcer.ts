@@ -1,5 +1,5 @@
+import type { TurnItem } from '../../../client/conversation.ts'
 import type { ChatView } from '../chat.ts'
-import type { TurnItem } from '../conversation.ts'
 import { el } from './dom.ts'
 import { outcomeSentence } from './turn-view.ts'
 
@@ -34,10 +34,11 @@ export function createAnnouncer(): Announcer {
         if (running !== item.answer.turnId) element.textContent = 'The model is answering.'
         running = item.answer.turnId
       }
-      const at = view.link.at
-      if (at === 'closed' && link === 'open') element.textContent = 'The connection is lost.'
-      if (at === 'open' && link === 'closed') element.textContent = 'Connected again.'
-      if (at === 'open' || at === 'closed') link = at
+      const { at } = view.link
+      const now = at === 'open' || at === 'connecting' || at === 'accepting' ? at : 'closed'
+      if (now === 'closed' && link === 'open') element.textContent = 'The connection is lost.'
+      if (now === 'open' && link === 'closed') element.textContent = 'Connected again.'
+      if (now === 'open' || now === 'closed') link = now
     },
   }
 }

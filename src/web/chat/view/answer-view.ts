@@ -1,4 +1,4 @@
-import type { Answer } from '../conversation.ts'
+import type { Answer } from '../../../client/conversation.ts'
 import { el } from './dom.ts'
 import { createMarkdownView } from './markdown-view.ts'
 import { createPace } from './pace.ts'

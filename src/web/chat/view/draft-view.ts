@@ -1,4 +1,4 @@
-import type { Draft } from '../outbox.ts'
+import type { PageDraft } from '../kept-drafts.ts'
 import { button, el } from './dom.ts'
 
 /** What a person can do with a message that the server has refused. */
@@ -8,7 +8,7 @@ export interface DraftActions {
 }
 
 /** A message that the server does not have yet; undefined for a wish that shows nothing of its own. */
-export function createDraftView(draft: Draft, linked: boolean, actions: DraftActions): HTMLElement | undefined {
+export function createDraftView(draft: PageDraft, linked: boolean, actions: DraftActions): HTMLElement | undefined {
   if (draft.content === undefined) return undefined
   const question = el('div', { class: 'question' }, draft.content)
   if (draft.refused === undefined) {

@@ -1,6 +1,6 @@
+import { canRegenerate, type Item, isRunning, type TurnItem } from '../../../client/conversation.ts'
 import type { ChatView } from '../chat.ts'
-import { canRegenerate, type Item, isRunning, type TurnItem } from '../conversation.ts'
-import type { Outbox } from '../outbox.ts'
+import type { PageDraft } from '../kept-drafts.ts'
 import { el } from './dom.ts'
 import { createDraftView, type DraftActions } from './draft-view.ts'
 import { createTurnView, type TurnActions, type TurnPlace, type TurnView } from './turn-view.ts'
@@ -33,7 +33,7 @@ export function createThread(actions: TurnActions & DraftActions, calm: boolean)
     drafts,
   )
   let shown = new Map<string, Shown>()
-  let draftsShown: { outbox: Outbox; linked: boolean } | undefined
+  let draftsShown: { outbox: readonly PageDraft[]; linked: boolean } | undefined
 
   function create(item: Item): Shown {
     if (item.kind === 'turn') {

@@ -1,4 +1,4 @@
-import { type Answer, isRunning, type TurnItem } from '../conversation.ts'
+import { type Answer, isRunning, type TurnItem } from '../../../client/conversation.ts'
 import { type AnswerView, createAnswerView } from './answer-view.ts'
 import { copyButton } from './copy.ts'
 import { button, el } from './dom.ts'
@@ -72,6 +72,7 @@ export function createTurnView(actions: TurnActions, calm: boolean): TurnView {
       question.hidden = item.question === undefined
       if (question.textContent !== (item.question ?? '')) question.textContent = item.question ?? ''
       waiting.hidden = item.place === undefined && !isBehind
+      // Behind another turn, the place in line is this chat's own, which the thread shows.
       waitingText.textContent =
         isBehind || item.place === undefined
           ? 'Waits for the answer above.'
@@ -102,7 +103,9 @@ export function outcomeSentence(item: TurnItem): string | undefined {
     case 'stopped':
       return answer.text === '' ? 'Stopped before an answer came.' : 'Stopped.'
     case 'failed':
-      return answer.failure ?? (answer.text === '' ? 'There was no answer.' : 'The answer broke off before its end.')
+      return (
+        answer.error?.content ?? (answer.text === '' ? 'There was no answer.' : 'The answer broke off before its end.')
+      )
     case 'interrupted':
       return 'The answer was interrupted.'
     case 'completed':

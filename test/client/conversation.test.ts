@@ -5,8 +5,9 @@ import {
   canRegenerate,
   emptyConversation,
   turnState,
-} from '../../src/web/chat/conversation.ts'
-import { type ChatFrame, readFrame } from '../../src/web/chat/read-frame.ts'
+} from '../../src/client/conversation.ts'
+import type { ServerFrame } from '../../src/client/frames.ts'
+import { readFrame } from '../../src/client/read-frame.ts'
 
 type Sent = { type: string } & Record<string, unknown>
 
@@ -18,7 +19,7 @@ const welcome = (offset: number, resumed = offset > 0, epoch = 'e') => ({
   epoch,
   offset,
   resumed,
-  limits: {},
+  limits: { max_message_bytes: 1000, heartbeat_interval_ms: 1000, heartbeat_timeout_ms: 1000 },
 })
 const asked = (turn_id: string, content: string, offset: number) => ({ type: 'user_message', turn_id, content, offset })
 const typing = (turn_id: string, offset: number, more = {}) => ({ type: 'typing', turn_id, offset, ...more })
@@ -40,9 +41,9 @@ function play(frames: readonly Sent[], from: Conversation = emptyConversation): 
   return frames.map(read).reduce(applyFrame, from)
 }
 
-function read(frame: Sent): ChatFrame {
+function read(frame: Sent): ServerFrame {
   const known = readFrame(JSON.stringify(frame))
-  if (known === undefined) throw new Error(`not understood: ${frame.type}`)
+  if (known?.type !== frame.type) throw new Error(`not understood: ${frame.type}`)
   return known
 }
 
@@ -78,7 +79,9 @@ describe('conversation', () => {
       chunk('t', 'he', 3),
       end('t', 4, failed),
     ])
-    expect(conversation.items).toMatchObject([{ answer: { text: 'he', outcome: 'failed', failure: 'It broke off.' } }])
+    expect(conversation.items).toMatchObject([
+      { answer: { text: 'he', outcome: 'failed', error: { content: 'It broke off.' } } },
+    ])
   })
 
   it('C5 a question asked during an answer stands below that whole answer', () => {
@@ -95,7 +98,7 @@ describe('conversation', () => {
     expect(conversation.items[1]).toMatchObject({ waiting: true, place: 1 })
     const later = play([end('a', 6), typing('b', 7)], conversation)
     expect(turnState(later)).toBe('typing')
-    expect(later.items[1]).not.toHaveProperty('place')
+    expect(later.items[1]).toMatchObject({ place: undefined })
   })
 
   it('C6 a waiting turn that was stopped ends without an answer', () => {
@@ -115,9 +118,8 @@ describe('conversation', () => {
   it('G11 a history tells why an answer failed', () => {
     const error = { code: 'model_cut', content: 'It broke off.' }
     const failed = { role: 'assistant', content: 'he', turn_id: 'a', outcome: 'failed', error }
-    const frame = readFrame(JSON.stringify({ type: 'history', messages: [failed], offset: 3 }))
-    expect(play([welcome(0), ...(frame === undefined ? [] : [frame])]).items).toMatchObject([
-      { answer: { outcome: 'failed', failure: 'It broke off.' } },
+    expect(play([welcome(0), { type: 'history', messages: [failed], offset: 3 }]).items).toMatchObject([
+      { answer: { outcome: 'failed', error: { content: 'It broke off.' } } },
     ])
   })
 
@@ -217,18 +219,23 @@ describe('conversation', () => {
     expect(play([asked('a', 'hi', 1), chunk('a', 'x', 3)], before)).toBe(before)
   })
 
-  it('P8 passes over frames that it does not know, and what is not of their form', () => {
-    for (const text of [
-      '',
-      '7',
-      '[]',
-      '{"type":"later"}',
-      '{"type":"typing","client_id":"c"}',
-      '{"type":"ai_stream_chunk"}',
-    ]) {
-      expect(readFrame(text)).toBeUndefined()
-    }
-    const extended = { ...chunk('a', 'x', 3), later: { more: true } }
-    expect(read(extended)).toEqual({ type: 'ai_stream_chunk', turn_id: 'a', content: 'x', offset: 3 })
+  it('R2 keeps the messages of a room, those of its history first', () => {
+    const said = (content: string, more = {}) => ({ content, client_id: 'c', ...more })
+    const room = play([
+      welcome(0),
+      { type: 'history', messages: [{ role: 'user', ...said('one') }], offset: 1 },
+      { type: 'message', ...said('two', { id: 'm' }), offset: 2 },
+      { type: 'message', ...said('two', { id: 'm' }), offset: 2 },
+    ])
+    expect(room.messages).toMatchObject([said('one'), said('two', { id: 'm' })])
+    expect(room.items).toEqual([])
+  })
+
+  it('lets go of the oldest after a thousand', () => {
+    const many = Array.from({ length: 1200 }, (_, index) => asked(`t${index}`, `${index}`, index + 1))
+    const { items, offset } = play([welcome(0), ...many])
+    expect(items).toHaveLength(1000)
+    expect(items[0]).toMatchObject({ question: '200' })
+    expect(offset).toBe(1200)
   })
 })

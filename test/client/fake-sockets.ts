@@ -1,4 +1,6 @@
-import type { PageSocket, SocketEvents } from '../../src/web/chat/connection.ts'
+import type { ClientClock } from '../../src/client/client-clock.ts'
+import type { ClientSocket, SocketEvents } from '../../src/client/socket.ts'
+import { createFakeClock } from '../support/fake-clock.ts'
 
 /** A socket whose far end is the test. */
 export interface FakeSocket {
@@ -8,11 +10,11 @@ export interface FakeSocket {
   closed: boolean
 }
 
-/** Sockets as the page opens them, for tests that play the server. */
+/** Sockets as the client opens them, for tests that play the server. */
 export interface FakeSockets {
   readonly all: FakeSocket[]
   last(): FakeSocket
-  open(url: string, events: SocketEvents): PageSocket
+  open(url: string, events: SocketEvents): ClientSocket
 }
 
 /** See {@link FakeSockets}. */
@@ -57,4 +59,17 @@ export function welcomeText(fields: Record<string, unknown> = {}): string {
     },
     ...fields,
   })
+}
+
+/** Time that only a test moves, as the client sees it. */
+export function createFakeTime(): ClientClock & { advance(ms: number): void } {
+  const clock = createFakeClock()
+  return {
+    now: clock.now,
+    advance: clock.advance,
+    after(delayMs, callback) {
+      const timer = clock.setTimeout(callback, delayMs)
+      return () => clock.clearTimeout(timer)
+    },
+  }
 }

@@ -1,0 +1,95 @@
+import { Cluster, Redis } from 'ioredis'
+import { LogError } from './channel-log.ts'
+import { slotOf } from './redis-keys.ts'
+import type { ConnectionOptions, RedisTarget } from './redis-url.ts'
+
+/** A connection to one Redis, or to the nodes of a Cluster. */
+export type RedisClient = Redis | Cluster
+
+/** A hung connection is given up after this part of the time that a command has, so that there is time for a second try. */
+const SOCKET_PART = 0.6
+const MAX_RECONNECT_MS = 500
+const FIRST_RECONNECT_MS = 10
+
+/**
+ * Makes a client that fails at once where there is no connection, sends nothing twice by itself, gives up a connection
+ * that hangs, and goes on connecting for ever. `role` says whether it is to listen to pub/sub. It connects by itself.
+ */
+export function createClient(target: RedisTarget, role: 'commands' | 'wakeUps', timeoutMs: number): RedisClient {
+  const options: ConnectionOptions = {
+    ...target.options,
+    connectTimeout: timeoutMs,
+    commandTimeout: timeoutMs,
+    socketTimeout: Math.ceil(timeoutMs * SOCKET_PART),
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: role === 'wakeUps',
+    autoResubscribe: false,
+    disableClientInfo: true,
+    retryStrategy: pauseBefore,
+    // After a failover the old master is a replica, and its connection still good.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+  }
+  if (target.kind === 'cluster') return createCluster(target, options, timeoutMs)
+  const sentinel: ConnectionOptions = {
+    sentinelRetryStrategy: pauseBefore,
+    sentinelReconnectStrategy: pauseBefore,
+    sentinelCommandTimeout: timeoutMs,
+    failoverDetector: true,
+  }
+  return listening(new Redis(target.kind === 'sentinel' ? { ...options, ...sentinel } : options))
+}
+
+function createCluster(
+  { nodes }: Extract<RedisTarget, { kind: 'cluster' }>,
+  { retryStrategy: _, enableOfflineQueue: __, ...redisOptions }: ConnectionOptions,
+  timeoutMs: number,
+): RedisClient {
+  const options = {
+    redisOptions,
+    enableOfflineQueue: false,
+    shardedSubscribers: true,
+    clusterRetryStrategy: pauseBefore,
+    slotsRefreshTimeout: timeoutMs,
+    slotsRefreshInterval: 5_000,
+    // Long enough that the repetitions of one command end soon after its caller has given up.
+    maxRedirections: 8,
+  }
+  return listening(new Cluster([...nodes], options))
+}
+
+function pauseBefore(attempt: number): number {
+  return Math.min(FIRST_RECONNECT_MS * 2 ** Math.min(attempt, 10), MAX_RECONNECT_MS)
+}
+
+/** What fails is told by the commands that fail; without a listener, the process would end or the console be written to. */
+function listening<C extends RedisClient>(client: C): C {
+  client.on('error', () => {})
+  return client
+}
+
+/** Resolves when a client can be used; rejects with {@link LogError} when it cannot within the time. */
+export async function whenReady(client: RedisClient, description: string, timeoutMs: number): Promise<void> {
+  if (client.status === 'ready') return
+  let last: unknown
+  await new Promise<void>((resolve, reject) => {
+    const failed = () => {
+      const reason = last instanceof Error ? `: ${last.message}` : ''
+      reject(new LogError('failed', `${description} cannot be reached${reason}`))
+    }
+    const timer = setTimeout(failed, timeoutMs)
+    client.on('error', (error: unknown) => {
+      last = error
+    })
+    client.once('ready', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}
+
+/** A name of the server that a key's commands go to: what is sent under one name goes over one connection. */
+export function serverOf(client: RedisClient, key: string): string {
+  if (!(client instanceof Cluster)) return ''
+  // ioredis joins the addresses of a slot's servers to decide the same.
+  return client.slots[slotOf(key)]?.join(';') ?? ''
+}

@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto'
+import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
+import { type Appended, type AppendOptions, type ChannelLog, LogError, type LogRecord } from './channel-log.ts'
+import { parseEntry } from './parse-entry.ts'
+import { createClient, whenReady } from './redis-clients.ts'
+import { keepComparing } from './redis-comparison.ts'
+import { createConfirmed } from './redis-confirm.ts'
+import { failure, type RedisClock, realClock, untilDeadline } from './redis-deadline.ts'
+import { createFeeds } from './redis-feeds.ts'
+import { createInOrder } from './redis-in-order.ts'
+import { PROBE_KEYS } from './redis-keys.ts'
+import { createRedisStore, type RedisRecord } from './redis-store.ts'
+import { createRedisUpkeep } from './redis-upkeep.ts'
+import { PROBE } from './redis-upkeep-script.ts'
+import { parseRedisUrl } from './redis-url.ts'
+import { createWakeUps } from './redis-wake-ups.ts'
+
+/** See {@link openRedisLog}. */
+export interface RedisLogOptions {
+  /** See `parseRedisUrl`. */
+  readonly url: string
+  /** How long after its last append a channel may be forgotten, in ms. Redis does it by itself some time later. */
+  readonly ttlMs: number
+  /** How many replicas must have an entry before it is shown to anyone. */
+  readonly waitReplicas: number
+  /** Within how many ms everything that is asked settles. */
+  readonly timeoutMs?: number
+  readonly clock?: RedisClock
+  /** In ms since 1970. */
+  readonly now?: () => number
+}
+
+/** What was done since the log was opened. */
+export interface RedisLogStatistics {
+  /** Tries of an append after its first. */
+  readonly retries: number
+  /** Reads for followers, because a wake-up was missed or did not carry its entry. */
+  readonly backfills: number
+}
+
+/** A log in Redis, and what it did so far. */
+export interface RedisLog extends ChannelLog {
+  statistics(): RedisLogStatistics
+}
+
+const TIMEOUT_MS = 1_000
+/** How long a wake-up may take; what it tells is read after that. */
+const ON_ITS_WAY_MS = 50
+/** The part of the time of an append that replicas have to confirm it: what is asked meanwhile waits for as long. */
+const WAIT_PART = 0.4
+/** How many characters may wait for Redis. */
+const MAX_WAITING = 64 * 1024 * 1024
+/** A channel with members is renewed several times in its life, and outlives a while without Redis. */
+const RENEWALS = 4
+const KEPT_PART = 1.5
+const KEPT_MORE_MS = 300_000
+const PROBE_MS = 60_000
+const NONCE_BYTES = 6
+
+/**
+ * Opens the log in a Redis 7 that many processes share. What it acknowledges is as safe as that Redis is; with
+ * `waitReplicas` it survives the loss of a master. A Redis that lost or may have lost entries shows as a new epoch.
+ * Rejects with {@link LogError} in one sentence, without the password, where the address is wrong or nobody answers.
+ */
+export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> {
+  const { url, ttlMs, waitReplicas, timeoutMs = TIMEOUT_MS, clock = realClock, now = Date.now } = options
+  const target = parseRedisUrl(url)
+  const client = createClient(target, 'commands', timeoutMs)
+  const listener = createClient(target, 'wakeUps', timeoutMs)
+  const writer = waitReplicas > 0 ? createClient(target, 'commands', timeoutMs) : undefined
+  const clients = [client, listener, ...(writer === undefined ? [] : [writer])]
+  try {
+    await Promise.all(clients.map((each) => whenReady(each, target.description, timeoutMs * 2)))
+  } catch (error) {
+    for (const each of clients) each.disconnect()
+    throw error
+  }
+
+  const keptMs = Math.ceil(ttlMs * KEPT_PART) + KEPT_MORE_MS
+  const waitMs = Math.ceil(timeoutMs * WAIT_PART)
+  const confirmed = writer === undefined ? undefined : createConfirmed(writer, waitReplicas, waitMs)
+  const publish = target.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
+  const store = createRedisStore({ client, confirmed, publish, keptMs })
+  const upkeep = createRedisUpkeep(client, keptMs)
+  const inOrder = createInOrder()
+  const running = new Set<Promise<unknown>>()
+  const renewed = new Map<string, number>()
+  let closing: Promise<void> | undefined
+  let waiting = 0
+  let retries = 0
+  let backfills = 0
+
+  const tryUntil = <T>(deadline: number, attempt: (n: number) => Promise<T>) => untilDeadline(clock, deadline, attempt)
+  const inTime = <T>(attempt: () => Promise<T>) => tryUntil(clock.now() + timeoutMs, attempt)
+
+  const feeds = createFeeds({
+    read: (key, after, limit, isSeen) => inTime(() => store.read(key, after, limit, isSeen)),
+    inOrder: inOrder.add,
+    subscribe: (key) => wakeUps.subscribe(key),
+    unsubscribe: (key) => wakeUps.unsubscribe(key),
+    async quiet(key) {
+      await inOrder.settled(key)
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, ON_ITS_WAY_MS))
+    },
+    onBackfill() {
+      backfills += 1
+    },
+  })
+  const wakeUps = createWakeUps({
+    client: listener,
+    onWakeUp: (key, epoch, offset, time, text) =>
+      feeds.heard(key, epoch, offset, text === '' ? undefined : { time, text }),
+    onSubscribed: (keys) => void comparison.compare(keys),
+  })
+
+  const comparison = keepComparing(client, feeds, clock, () => wakeUps.tend())
+
+  /** What is asked before the log closes is finished. */
+  async function ask<T>(work: () => Promise<T>): Promise<T> {
+    if (closing !== undefined) throw new LogError('closed', 'the log is closed')
+    const done = work()
+    running.add(done)
+    return done.finally(() => running.delete(done))
+  }
+
+  /** Asked after the appends of this process that were asked before. */
+  const askAfter = <T>(key: string, attempt: () => Promise<T>) => {
+    const deadline = clock.now() + timeoutMs
+    return ask(() => inOrder.settled(key).then(() => tryUntil(deadline, attempt)))
+  }
+
+  async function append(key: string, entry: Entry, options: AppendOptions): Promise<Appended> {
+    const text = JSON.stringify(entry)
+    if (waiting + text.length > MAX_WAITING) throw new LogError('failed', 'too much waits for Redis')
+    const time = Math.floor(now())
+    const opens = turnsOpenedBy(entry)
+    const ends = entry.type === 'ai_stream_end'
+    const nonce = randomBytes(NONCE_BYTES).toString('base64url')
+    const deadline = clock.now() + timeoutMs
+    feeds.propose(key, options.epoch)
+    waiting += text.length
+    try {
+      return await inOrder.add(key, () =>
+        tryUntil(deadline, async (n) => {
+          if (n > 1) retries += 1
+          if (opens > 0) await upkeep.opening(key)
+          const append = { text, time, opens, ends, nonce, writer: options }
+          const { epoch, offset, outcome } = await store.append(key, append)
+          const repeated = outcome === 'repeated'
+          await feeds.wrote(key, epoch, repeated ? offset : { offset, entry, text, time })
+          if (offset === 1 && !repeated) noteCreated(key, time)
+          return { epoch, offset, repeated }
+        }),
+      )
+    } finally {
+      waiting -= text.length
+    }
+  }
+
+  function noteCreated(key: string, time: number): void {
+    const noting = inTime(() => upkeep.created(key, time)).catch(() => {
+      // Redis forgets the channel by itself, a while later than this process would have.
+    })
+    running.add(noting)
+    void noting.then(() => running.delete(noting))
+  }
+
+  async function expire(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]> {
+    const time = Math.floor(now())
+    for (const key of renewed.keys()) if (!keep.has(key)) renewed.delete(key)
+    for (const key of keep) {
+      if (time - (renewed.get(key) ?? 0) < ttlMs / RENEWALS) continue
+      await inTime(() => upkeep.keep(key, time))
+      renewed.set(key, time)
+    }
+    const expired: string[] = []
+    for await (const key of upkeep.expire(appendedBefore, keep)) {
+      expired.push(key)
+      feeds.forgotten(key)
+    }
+    return expired
+  }
+
+  async function close(): Promise<void> {
+    while (running.size > 0) await Promise.allSettled(running)
+    comparison.end()
+    feeds.end()
+    for (const each of clients) each.disconnect()
+  }
+
+  return {
+    description: target.description,
+    append: (key, entry, writer) => ask(() => append(key, entry, writer)),
+    head: async (key) => (await askAfter(key, () => store.read(key, START, NO_RECORDS, false))).head,
+    async read(key, after, limit) {
+      const { head, records } = await askAfter(key, () => store.read(key, after, limit, false))
+      if (records === undefined) return { honoured: false, head }
+      return { honoured: true, head, records: records.map((record) => toRecord(key, record)) }
+    },
+    async find(key, producer, sequence) {
+      const found = await askAfter(key, () => store.find(key, producer, sequence))
+      return found === undefined ? undefined : toRecord(key, found)
+    },
+    follow: feeds.follow,
+    unfinished: () => ask(() => failing(upkeep.unfinished())),
+    fold: (endedBefore) => ask(() => failing(upkeep.fold(endedBefore))),
+    expire: (appendedBefore, keep) => ask(() => failing(expire(appendedBefore, keep))),
+    async check() {
+      const keys = target.kind === 'cluster' ? PROBE_KEYS : PROBE_KEYS.slice(0, 1)
+      await ask(() => inTime(() => Promise.all(keys.map((key) => store.write(PROBE, [key], [PROBE_MS])))))
+    },
+    statistics: () => ({ retries, backfills }),
+    close() {
+      closing ??= close()
+      return closing
+    },
+  }
+}
+
+const START = { epoch: '', offset: 0 }
+const NO_RECORDS = { records: 0, bytes: 0 }
+
+/** Long work, whose commands have their own time each. */
+async function failing<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw error instanceof LogError ? error : failure('Redis failed', error)
+  }
+}
+
+function toRecord(key: string, { offset, text, time }: RedisRecord): LogRecord {
+  const entry = parseEntry(text)
+  if (entry === undefined) throw new LogError('failed', `the record of ${key} at offset ${offset} is damaged`)
+  return { offset, entry, text, time }
+}

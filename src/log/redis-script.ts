@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto'
+import type { ChainableCommander } from 'ioredis'
+import type { RedisClient } from './redis-clients.ts'
+
+/** A Lua script. All of them take the channel's keys (or an index's) and nothing else that Redis stores. */
+export interface RedisScript {
+  readonly lua: string
+  readonly sha: string
+}
+
+/** What a script takes beside its keys. */
+export type ScriptArguments = readonly (string | number)[]
+
+/** Makes a script of its text. */
+export function script(lua: string): RedisScript {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
+}
+
+/** Runs a script, by its hash where Redis knows it. Rejects as the client does. */
+export async function runScript(
+  client: RedisClient,
+  { lua, sha }: RedisScript,
+  keys: readonly string[],
+  args: ScriptArguments,
+): Promise<unknown> {
+  try {
+    return await client.evalsha(sha, keys.length, ...keys, ...args)
+  } catch (error) {
+    if (!isUnknownScript(error)) throw error
+    return client.eval(lua, keys.length, ...keys, ...args)
+  }
+}
+
+/** Puts a script into a pipeline: by its text where Redis may not know it. */
+export function pipeScript(
+  pipeline: ChainableCommander,
+  { lua, sha }: RedisScript,
+  keys: readonly string[],
+  args: ScriptArguments,
+  isKnown: boolean,
+): void {
+  if (isKnown) pipeline.evalsha(sha, keys.length, ...keys, ...args)
+  else pipeline.eval(lua, keys.length, ...keys, ...args)
+}
+
+/** Whether Redis has forgotten the script: it was restarted, or another server has taken over. */
+export function isUnknownScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT')
+}
+
+/** The replication id of the server that runs the script: another one after each restart and failover. Costs 2 µs. */
+export const LUA_STORE = `
+local function store()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+`
+
+/** `keepFor(ttl)`: all keys of the channel live for that long, in ms. */
+export const LUA_TTL = `
+local function keepFor(ttl)
+  for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ttl) end
+end
+`
+
+/**
+ * `counted(log, first, number)`: the row of a number of the producer whose first entry is at `first` and, where that was
+ * folded, of its next; and whether it is the number itself.
+ */
+export const LUA_COUNTED = `
+local function counted(log, first, number)
+  local from = first
+  while true do
+    local page = redis.call('XRANGE', log, from .. '-0', '+', 'COUNT', 200)
+    for _, row in ipairs(page) do
+      local owner, n = string.match(row[2][8], '^(%d+):(.+)$')
+      if owner == first and tonumber(n) >= number then return row, tonumber(n) == number end
+    end
+    if #page < 200 then return nil, false end
+    from = string.format('%.0f', tonumber(string.match(page[#page][1], '^%d+')) + 1)
+  end
+end
+`

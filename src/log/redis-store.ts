@@ -1,0 +1,145 @@
+import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
+import type { Position } from '../protocol/position.ts'
+import { type AppendOptions, type Head, LogError, type ReadLimit } from './channel-log.ts'
+import { isWithin, takePage } from './read-page.ts'
+import { ADOPT, APPEND, SHOW } from './redis-append-script.ts'
+import type { RedisClient } from './redis-clients.ts'
+import type { Confirmed } from './redis-confirm.ts'
+import { keysOf, scriptKeys } from './redis-keys.ts'
+import { FIND, READ } from './redis-read-script.ts'
+import { type RedisScript, runScript, type ScriptArguments } from './redis-script.ts'
+
+/** A record as it is stored. `foldedFrom` as in a page's row. */
+export interface RedisRecord {
+  readonly offset: number
+  readonly text: string
+  readonly time: number
+  readonly foldedFrom: number | undefined
+}
+
+/** One append as the script takes it. The same `nonce` is the same append, tried again. */
+export interface RedisAppend {
+  readonly text: string
+  readonly time: number
+  readonly opens: -1 | 0 | 1
+  readonly ends: boolean
+  readonly nonce: string
+  readonly writer: AppendOptions
+}
+
+/** What became of an append. `mine` is one whose answer had been lost. */
+export interface RedisAppended {
+  readonly epoch: string
+  readonly offset: number
+  readonly outcome: 'written' | 'repeated' | 'mine'
+}
+
+/** Single tries: they reject as the client does, and are to be tried again. */
+export interface RedisStore {
+  append(key: string, append: RedisAppend): Promise<RedisAppended>
+  /** `isSeen`: a follower had got the position, so that a head below it begins a new epoch. */
+  read(key: string, after: Position, limit: ReadLimit, isSeen: boolean): Promise<RedisPage>
+  find(key: string, producer: string, sequence: AppendOptions['sequence']): Promise<RedisRecord | undefined>
+  /** Runs a script that writes, and answers when it is as safe as an append. */
+  write(script: RedisScript, keys: readonly string[], args: ScriptArguments): Promise<unknown>
+}
+
+/** `records` is undefined where the position is not honoured. */
+export interface RedisPage {
+  readonly head: Head
+  readonly records: readonly RedisRecord[] | undefined
+}
+
+/** See {@link createRedisStore}. */
+export interface RedisStoreOptions {
+  readonly client: RedisClient
+  /** Where replicas must confirm what is written, before it is shown. */
+  readonly confirmed: Confirmed | undefined
+  readonly publish: 'PUBLISH' | 'SPUBLISH'
+  /** How long a channel is kept by Redis itself, in ms. */
+  readonly keptMs: number
+}
+
+const EPOCH_BYTES = 12
+
+const appendReply = z.union([
+  z.tuple([z.literal('fenced')]),
+  z.tuple([z.string(), z.number(), z.enum(['written', 'repeated', 'mine'])]),
+])
+const row = z.tuple([z.number(), z.string(), z.string(), z.union([z.number(), z.literal('')])])
+const readReply = z.union([z.tuple([z.literal('unsettled')]), z.tuple([z.string(), z.number(), z.array(row)])])
+const findReply = z.union([z.tuple([]), z.tuple([z.number(), z.string(), z.string()])])
+const adoptReply = z.tuple([z.string(), z.number()])
+
+/** What the scripts do, with their arguments and answers in the log's terms. */
+export function createRedisStore({ client, confirmed, publish, keptMs }: RedisStoreOptions): RedisStore {
+  const waits = confirmed === undefined ? 0 : 1
+  const write: RedisStore['write'] = (script, keys, args) =>
+    confirmed === undefined ? runScript(client, script, keys, args) : confirmed.run(script, keys, args)
+
+  async function append(key: string, { text, time, opens, ends, nonce, writer }: RedisAppend): Promise<RedisAppended> {
+    const { producer, sequence, fence, seenHead, epoch: proposed } = writer
+    const isCounted = typeof sequence === 'number'
+    const [field, number] = [fieldOf(producer, sequence), isCounted ? sequence : '']
+    const { wake, ...keys } = keysOf(key)
+    const entry = [text, time, opens, ends ? 1 : 0, field, number, nonce]
+    const conditions = [fence ?? '', seenHead, proposed, newEpoch(), keptMs, waits, publish, wake]
+    const reply = appendReply.parse(await write(APPEND, scriptKeys({ ...keys, wake }), [...entry, ...conditions]))
+    if (reply.length === 1) throw new LogError('fenced', 'a newer lease holds it')
+    const [epoch, offset, outcome] = reply
+    if (waits === 1) await show(key, epoch, offset, outcome === 'repeated' ? undefined : { text, time })
+    return { epoch, offset, outcome }
+  }
+
+  async function show(key: string, epoch: string, offset: number, entry?: { text: string; time: number }) {
+    const keys = keysOf(key)
+    const { text, time } = entry ?? { text: '', time: 0 }
+    await runScript(client, SHOW, scriptKeys(keys), [epoch, offset, time, text, publish, keys.wake])
+  }
+
+  /** After a failover: what survived it is confirmed by the replicas that there are now, and then shown. */
+  async function settle(key: string): Promise<void> {
+    const [epoch, head] = adoptReply.parse(await write(ADOPT, scriptKeys(keysOf(key)), []))
+    if (epoch !== '') await show(key, epoch, head)
+  }
+
+  return {
+    append,
+    write,
+    async read(key, after, limit, isSeen) {
+      const args = [after.epoch, after.offset, limit.records, limit.bytes, isSeen ? 1 : 0, newEpoch(), waits]
+      const read = async () => readReply.parse(await runScript(client, READ, scriptKeys(keysOf(key)), args))
+      let reply = await read()
+      if (reply.length === 1) {
+        await settle(key)
+        reply = await read()
+      }
+      if (reply.length === 1) throw new Error('the master of the channel has just changed again')
+      const [epoch, offset, rows] = reply
+      const head = { epoch: epoch === '' ? undefined : epoch, offset }
+      if (!isWithin(head, after)) return { head, records: undefined }
+      return { head, records: limit.records === 0 ? [] : takePage(rows.map(toRecord), after.offset, limit) }
+    },
+    async find(key, producer, sequence) {
+      const number = typeof sequence === 'number' ? sequence : ''
+      const args = [fieldOf(producer, sequence), number]
+      const [offset, time, text] = findReply.parse(await runScript(client, FIND, scriptKeys(keysOf(key)), args))
+      if (offset === undefined) return undefined
+      return { offset, time: Number(time), text: text ?? '', foldedFrom: undefined }
+    },
+  }
+}
+
+/** JSON keeps ids apart that are no well-formed Unicode. A producer that counts has one field for all its entries. */
+function fieldOf(producer: string, sequence: AppendOptions['sequence']): string {
+  return JSON.stringify(typeof sequence === 'number' ? [producer] : [producer, sequence])
+}
+
+function toRecord([offset, time, text, from]: z.infer<typeof row>): RedisRecord {
+  return { offset, time: Number(time), text, foldedFrom: from === '' ? undefined : from }
+}
+
+function newEpoch(): string {
+  return randomBytes(EPOCH_BYTES).toString('base64url')
+}
