@@ -8,7 +8,7 @@ local function now()
 end
 `
 
-/** `isMine(nonce)`: whether the lease at KEYS[1], \`<nonce> <token>\`, is the one that was taken under the nonce; and its token. */
+/** `isMine(nonce)`: whether the lease at KEYS[1], `<nonce> <token>`, is the one that was taken under the nonce; and its token. */
 const LUA_MINE = `
 local function isMine(nonce)
   local holder, token = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+)$')
@@ -20,13 +20,14 @@ end
  * Takes a lease and raises the channel's fence at once, so that the log refuses the holder before. A token is no less than
  * the time: a Redis that lost the last one in a failover, or everything, gives none twice.
  *
- * KEYS: lease, the log's meta. ARGV: nonce, lease's ms, ms for which a meta without a log is kept. Answers nothing where
- * it is held, else the token and the fence before it (empty where that is not known).
+ * KEYS: lease, the log's meta. ARGV: nonce, lease's ms, ms for which a meta without a log is kept, nonce of a lease whose
+ * release may still be on its way. Answers nothing where it is held, else the token and the fence before it (empty where
+ * that is not known).
  */
 export const LEASE = script(`
 ${LUA_NOW}${LUA_MINE}
-local nonce, lease, kept = unpack(ARGV)
-if redis.call('EXISTS', KEYS[1]) == 1 then
+local nonce, lease, kept, released = unpack(ARGV)
+if redis.call('EXISTS', KEYS[1]) == 1 and not isMine(released) then
   local mine, token = isMine(nonce)
   return mine and {token, ''} or {}
 end
@@ -107,7 +108,7 @@ for i = 1, #ARGV do redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[i]) end
 return 1
 `)
 
-/** \`share(change)\`: takes the shares of dead processes away and changes the own one; answers the sum of all before it. */
+/** `taken()`: takes the shares of dead processes away and sums up the others. `set(share)`: sets this process's own. */
 const LUA_SHARES = `
 local places, shares, owner, ttl = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local function taken()
@@ -150,7 +151,6 @@ return 1
 /** Renews a share and, with ARGV[3], says how much it really is: what a lost answer or a lost Redis left wrong is put right. */
 export const SHARE = script(`
 ${LUA_NOW}${LUA_SHARES}
-taken()
 set(tonumber(ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', places, owner) or 0))
 return 1
 `)

@@ -48,7 +48,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
   const listener = createClient(target, 'wakeUps', timeoutMs)
   const clients = [client, listener]
   try {
-    await Promise.all(clients.map((each) => whenReady(each, target.description, timeoutMs)))
+    await Promise.all(clients.map((each) => whenReady(each, target.description, timeoutMs * 2)))
   } catch (error) {
     for (const each of clients) each.disconnect()
     throw error
@@ -62,6 +62,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
   const presence = createRedisPresence({ ask, memberMs, onPresence: (...change) => onPresence(...change) })
   const places = createRedisPlaces({ ask, owner, shareMs: memberMs })
   const signals = createRedisSignals({ client, listener, owner })
+  const running = new Set<Promise<unknown>>()
   let timer: object | undefined
   let closing: Promise<void> | undefined
   let isAway = false
@@ -96,11 +97,15 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
 
   async function whileOpen<T>(work: () => Promise<T>): Promise<T> {
     if (closing !== undefined) throw new Error('the coordination is closed')
-    return work()
+    const done = work()
+    running.add(done)
+    return done.finally(() => running.delete(done))
   }
 
   async function close(): Promise<void> {
     if (timer !== undefined) clock.clearTimeout(timer)
+    // A lease that comes now would be nobody's to release.
+    await Promise.allSettled(running)
     await Promise.all([leases.close(), presence.close(), places.close()])
     for (const each of clients) each.disconnect()
   }

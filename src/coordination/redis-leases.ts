@@ -43,7 +43,8 @@ export function createRedisLeases({ ask, clock, owner, leaseMs }: RedisLeasesOpt
   const held = new Set<Held>()
   /** The tokens of the leases that were this process's last. */
   const lastTokens = new Map<string, string>()
-  const releasing = new Map<string, Promise<void>>()
+  /** The nonces of leases whose release is on its way: who takes the lease again does not wait for that. */
+  const releasing = new Map<string, string>()
   let count = 0
 
   const leaseKey = (name: string) => `sw:{${channelOf(name)}}:lease`
@@ -55,16 +56,15 @@ export function createRedisLeases({ ask, clock, owner, leaseMs }: RedisLeasesOpt
     if (lastTokens.size > MAX_REMEMBERED && oldest !== undefined) lastTokens.delete(oldest)
   }
 
-  function release(name: string, nonce: string): Promise<void> {
-    const released = ask.again(RELEASE, [leaseKey(name)], [nonce]).then(
-      () => {},
+  async function release(name: string, nonce: string): Promise<void> {
+    releasing.set(name, nonce)
+    try {
+      await ask.again(RELEASE, [leaseKey(name)], [nonce])
+    } catch {
       // It ends by itself, a lease later.
-      () => {},
-    )
-    releasing.set(name, released)
-    return released.then(() => {
-      if (releasing.get(name) === released) releasing.delete(name)
-    })
+    } finally {
+      if (releasing.get(name) === nonce) releasing.delete(name)
+    }
   }
 
   /** Forgets it; answers whether it was still held. */
@@ -109,15 +109,13 @@ export function createRedisLeases({ ask, clock, owner, leaseMs }: RedisLeasesOpt
 
   return {
     async lease(name, onLost) {
-      const before = releasing.get(name)
-      if (before !== undefined) await before
       count += 1
       const nonce = `${owner}-${count}`
       const begin = clock.now()
       let answer: z.infer<typeof reply>
       try {
         const keys = [leaseKey(name), keysOf(channelOf(name)).meta]
-        answer = reply.parse(await ask.again(LEASE, keys, [nonce, leaseMs, FENCE_KEPT_MS]))
+        answer = reply.parse(await ask.again(LEASE, keys, [nonce, leaseMs, FENCE_KEPT_MS, releasing.get(name) ?? '']))
       } catch (error) {
         // It may have been taken, and the answer lost.
         void release(name, nonce)
@@ -145,7 +143,7 @@ export function createRedisLeases({ ask, clock, owner, leaseMs }: RedisLeasesOpt
     async close() {
       const all = [...held]
       for (const one of all) end(one)
-      await Promise.all([...all.map(({ name, nonce }) => release(name, nonce)), ...releasing.values()])
+      await Promise.all(all.map(({ name, nonce }) => release(name, nonce)))
     },
   }
 }

@@ -63,21 +63,18 @@ export function createRedisPresence({ ask, memberMs, onPresence }: RedisPresence
   async function renewRoom(room: string, sweeps: boolean): Promise<boolean> {
     const stays = new Map(rooms.get(room))
     const goers = [...(leaving.get(room) ?? [])]
-    try {
-      const { gone, back } = await change(room, { here: [...stays.keys()], left: goers, sweeps })
-      for (const member of goers) forget(leaving, room, member)
-      for (const member of gone) onPresence(room, member, 'left')
-      const unheard = [...stays.keys()].filter((member) => stays.get(member) === 'unheard')
-      for (const member of new Set([...back, ...unheard])) {
-        if (!rooms.get(room)?.has(member)) continue
-        rooms.get(room)?.set(member, 'here')
-        onPresence(room, member, 'joined')
-      }
-      return true
-    } catch {
-      // Whoever asks is told by what it is answered; the next renewal may be heard.
-      return false
+    const answer = await change(room, { here: [...stays.keys()], left: goers, sweeps }).catch(() => undefined)
+    // The next renewal may be heard.
+    if (answer === undefined) return false
+    for (const member of goers) forget(leaving, room, member)
+    for (const member of answer.gone) onPresence(room, member, 'left')
+    const unheard = [...stays.keys()].filter((member) => stays.get(member) === 'unheard')
+    for (const member of new Set([...answer.back, ...unheard])) {
+      if (!rooms.get(room)?.has(member)) continue
+      rooms.get(room)?.set(member, 'here')
+      onPresence(room, member, 'joined')
     }
+    return true
   }
 
   return {
