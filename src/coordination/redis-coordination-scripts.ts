@@ -58,14 +58,15 @@ return redis.call('DEL', KEYS[1])
  * there. Whoever takes a member out is answered so, once; who comes back after that (its process was frozen) is, too.
  *
  * KEYS: members (by expiry), arrivals (the same by order of arrival), gone (taken out, and not come back yet).
- * ARGV: ms for which a member is there, ms for which the keys are kept, ms for which the gone are, whether to take the
- * expired out, whether to list, how many are entered or renewed, these, those who go.
- * Answers who left, who came back, and who is there in order of arrival.
+ * ARGV: ms for which a member is there, ms for which the keys are kept, ms for which the gone are, until when (by the
+ * server's clock) the expired may be taken out, whether to list, how many are entered or renewed, these, those who go.
+ * Answers who left, who came back, who is there in order of arrival, and the server's time. A Redis that was frozen finds
+ * everybody expired, and an old command before the renewals: that one must not take anybody out.
  */
 export const ROOM = script(`
 ${LUA_NOW}
 local members, arrivals, gone = KEYS[1], KEYS[2], KEYS[3]
-local ttl, kept, goneFor, sweeps, lists, count = unpack(ARGV, 1, 6)
+local ttl, kept, goneFor, sweepsUntil, lists, count = unpack(ARGV, 1, 6)
 local time = now()
 local left, back, here = {}, {}, {}
 local firstLeaving = 7 + tonumber(count)
@@ -82,7 +83,7 @@ for i = firstLeaving, #ARGV do
   redis.call('ZREM', arrivals, ARGV[i])
   if redis.call('SREM', gone, ARGV[i]) == 0 then left[#left + 1] = ARGV[i] end
 end
-if sweeps == '1' then
+if time <= tonumber(sweepsUntil) then
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', members, '-inf', time)) do
     redis.call('ZREM', members, member)
     redis.call('ZREM', arrivals, member)
@@ -99,7 +100,7 @@ if lists == '1' then
     if expiry and tonumber(expiry) > time then here[#here + 1] = member end
   end
 end
-return {left, back, here}
+return {left, back, here, time}
 `)
 
 /** Lets members expire at once, so that a process that stays takes them out and tells it. KEYS: members. ARGV: members. */
@@ -108,59 +109,61 @@ for i = 1, #ARGV do redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[i]) end
 return 1
 `)
 
-/** `taken()`: takes the shares of dead processes away and sums up the others. `set(share)`: sets this process's own. */
+/**
+ * `set(share)`: sets this process's own share of the counter at KEYS[1]. It stands as long as the process does; the key
+ * itself is kept for longer, and said again before that is over.
+ */
 const LUA_SHARES = `
-local places, shares, owner, ttl = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
-local function taken()
-  for _, dead in ipairs(redis.call('ZRANGEBYSCORE', shares, '-inf', now())) do
-    redis.call('ZREM', shares, dead)
-    redis.call('HDEL', places, dead)
-  end
-  local sum = 0
-  for _, share in ipairs(redis.call('HVALS', places)) do sum = sum + tonumber(share) end
-  return sum
-end
+local places, alive, owner, kept = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local function set(share)
-  if share <= 0 then
-    redis.call('HDEL', places, owner)
-    redis.call('ZREM', shares, owner)
-    return
-  end
-  redis.call('HSET', places, owner, share)
-  redis.call('ZADD', shares, now() + ttl, owner)
-  redis.call('PEXPIRE', places, ttl * 2)
-  redis.call('PEXPIRE', shares, ttl * 2)
+  if share > 0 then redis.call('HSET', places, owner, share) else redis.call('HDEL', places, owner) end
+  redis.call('PEXPIRE', places, kept)
 end
 `
 
-/** Takes one place. KEYS: places by process, processes by expiry. ARGV: process, ms for which a share stands, limit. */
+/** Takes one place. KEYS: places by process, processes by expiry. ARGV: process, ms for which the key is kept, limit. */
 export const TAKE = script(`
 ${LUA_NOW}${LUA_SHARES}
-if taken() >= tonumber(ARGV[3]) then return 0 end
-set(tonumber(redis.call('HGET', places, owner) or 0) + 1)
+local time, taken, own = now(), 0, 0
+local all = redis.call('HGETALL', places)
+for i = 1, #all, 2 do
+  local expiry = redis.call('ZSCORE', alive, all[i])
+  if all[i] == owner then
+    own = tonumber(all[i + 1])
+  elseif expiry and tonumber(expiry) > time then
+    taken = taken + tonumber(all[i + 1])
+  else
+    redis.call('HDEL', places, all[i])
+  end
+end
+if taken + own >= tonumber(ARGV[3]) then return 0 end
+set(own + 1)
 return 1
 `)
 
 /** Gives one place back. KEYS and ARGV as for TAKE, without the limit. */
 export const GIVE_BACK = script(`
-${LUA_NOW}${LUA_SHARES}
+${LUA_SHARES}
 set(tonumber(redis.call('HGET', places, owner) or 0) - 1)
 return 1
 `)
 
-/** Renews a share and, with ARGV[3], says how much it really is: what a lost answer or a lost Redis left wrong is put right. */
+/** Says how many places a process really has. KEYS and ARGV as for TAKE, with the number in place of the limit. */
 export const SHARE = script(`
-${LUA_NOW}${LUA_SHARES}
-set(tonumber(ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', places, owner) or 0))
+${LUA_SHARES}
+set(tonumber(ARGV[3]))
 return 1
 `)
 
-/** Says that a process lives; answers how many do. KEYS: processes by expiry. ARGV: process, ms; 0 where it ends. */
+/**
+ * Says that a process lives. KEYS: processes by expiry. ARGV: process, for how many ms; 0 where it ends. Answers how many
+ * live, and whether it was one of them all the time: if not, its shares may have been taken away.
+ */
 export const ALIVE = script(`
 ${LUA_NOW}
 local time = now()
-redis.call('ZADD', KEYS[1], time + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
-redis.call('PEXPIRE', KEYS[1], 3600000)
-return redis.call('ZCARD', KEYS[1])
+local isNew = redis.call('ZADD', KEYS[1], time + tonumber(ARGV[2]), ARGV[1])
+if ARGV[2] == '0' then redis.call('ZREM', KEYS[1], ARGV[1]) end
+return {redis.call('ZCARD', KEYS[1]), isNew}
 `)

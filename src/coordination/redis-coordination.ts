@@ -59,8 +59,14 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
   const memberMs = Math.ceil(leaseMs * MEMBER_PART)
   let onPresence: PresenceListener = () => {}
   const leases = createRedisLeases({ ask, clock, owner, leaseMs })
-  const presence = createRedisPresence({ ask, memberMs, onPresence: (...change) => onPresence(...change) })
-  const places = createRedisPlaces({ ask, owner, shareMs: memberMs })
+  const presence = createRedisPresence({
+    ask,
+    clock,
+    memberMs,
+    patienceMs: timeoutMs / 2,
+    onPresence: (...change) => onPresence(...change),
+  })
+  const places = createRedisPlaces({ ask, clock, owner, aliveMs: memberMs })
   const signals = createRedisSignals({ client, listener, owner })
   const running = new Set<Promise<unknown>>()
   let timer: object | undefined

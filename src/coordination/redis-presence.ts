@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { RedisClock } from '../log/redis-deadline.ts'
 import type { PresenceListener } from './coordination.ts'
 import type { RedisAsk } from './redis-ask.ts'
 import { ABANDON, ROOM } from './redis-coordination-scripts.ts'
@@ -17,7 +18,10 @@ export interface RedisPresence {
 /** See {@link createRedisPresence}. */
 export interface RedisPresenceOptions {
   readonly ask: RedisAsk
+  readonly clock: RedisClock
   readonly memberMs: number
+  /** How old a command may be that takes the expired out; its answer would be heard. */
+  readonly patienceMs: number
   readonly onPresence: PresenceListener
 }
 
@@ -29,13 +33,21 @@ const KEPT_PART = 10
 /** How long it is remembered that a member was taken out while its process was frozen. */
 const GONE_MS = 3_600_000
 
-const reply = z.tuple([z.array(z.string()), z.array(z.string()), z.array(z.string())])
+const reply = z.tuple([z.array(z.string()), z.array(z.string()), z.array(z.string()), z.number()])
 
 /** A member that is not renewed for `memberMs` has left. */
-export function createRedisPresence({ ask, memberMs, onPresence }: RedisPresenceOptions): RedisPresence {
+export function createRedisPresence({
+  ask,
+  clock,
+  memberMs,
+  patienceMs,
+  onPresence,
+}: RedisPresenceOptions): RedisPresence {
   const rooms = new Map<string, Map<string, Stay>>()
   /** Those whose leaving Redis has not been heard to take. */
   const leaving = new Map<string, Set<string>>()
+  /** How far Redis's clock is ahead of this one; rather less than more. */
+  let ahead: number | undefined
 
   interface Change {
     readonly here?: readonly string[]
@@ -47,10 +59,12 @@ export function createRedisPresence({ ask, memberMs, onPresence }: RedisPresence
 
   async function change(room: string, { here = [], left = [], sweeps, lists, isRepeatable }: Change) {
     const keys = ['members', 'arrivals', 'gone'].map((name) => `sw:{${room}}:${name}`)
-    const flags = [sweeps ? 1 : 0, lists ? 1 : 0]
+    const sweepsUntil = sweeps && ahead !== undefined ? Math.floor(clock.now() + ahead + patienceMs) : 0
+    const flags = [sweepsUntil, lists ? 1 : 0]
     const args = [memberMs, memberMs * KEPT_PART, GONE_MS, ...flags, here.length, ...here, ...left]
     const answer = await (isRepeatable ? ask.again(ROOM, keys, args) : ask.once(ROOM, keys, args))
-    const [gone, back, members] = reply.parse(answer)
+    const [gone, back, members, time] = reply.parse(answer)
+    ahead = time - clock.now()
     return { gone, back, members }
   }
 
