@@ -64,5 +64,9 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
     if (key.startsWith('room/')) return new RoomChannel(shared, key)
     return new ChatChannel(key.startsWith('chat/') ? simulatedChats : aiChats, key)
   })
+  coordination.onPresence((room, member, change) => {
+    const channel = channels.find(room)
+    if (channel instanceof RoomChannel) channel.presenceChanged(member, change)
+  })
   return channels
 }

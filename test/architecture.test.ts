@@ -21,8 +21,13 @@ const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
   // Of the transport, a connection knows the port: the socket, and what the request said.
   { 'src/transport': [], 'src/connection': ['src/transport'] },
   { 'src/turn': [], 'src/channel': ['src/turn'] },
-  // The ports. Models know time.
-  { 'src/model': ['src/actor'], 'src/log': [], 'src/coordination': [], 'src/actor': [] },
+  // The ports. Models and logs know time. Both adapters of Redis reach it in the same way, and a lease raises the log's fence.
+  {
+    'src/model': ['src/actor'],
+    'src/log': ['src/actor'],
+    'src/coordination': ['src/log', 'src/actor'],
+    'src/actor': [],
+  },
   {
     'src/config': ['src/config-variables'],
     'src/config-variables': ['src/config-schemas'],

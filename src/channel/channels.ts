@@ -9,6 +9,8 @@ export interface Channels {
   open(key: string, isNew: boolean, claim: (channel: Channel) => void): Promise<Channel>
   /** Forgets a channel that nobody needs. */
   releaseIfIdle(channel: Channel): void
+  /** The channel of a key, where it is in memory. */
+  find(key: string): Channel | undefined
   all(): Iterable<Channel>
   keys(): ReadonlySet<string>
 }
@@ -43,6 +45,7 @@ export function createChannels(create: (key: string) => Channel): Channels {
       opened.delete(channel.key)
       channel.unload()
     },
+    find: (key) => opened.get(key)?.channel,
     *all() {
       for (const { channel } of opened.values()) yield channel
     },

@@ -85,9 +85,7 @@ export class RoomChannel extends Channel {
     this.#track(
       this.#options.coordination
         .enter(this.key, client_id)
-        .then(() =>
-          this.signal({ type: 'user_joined', client_id, content: `user ${client_id} joined the room` }, member),
-        )
+        .then(() => this.#tellJoined(client_id, member))
         .catch((error: unknown) => this.#presenceFailed(error)),
     )
   }
@@ -100,9 +98,29 @@ export class RoomChannel extends Channel {
     this.#track(
       this.#options.coordination
         .leave(this.key, client_id)
-        .then(() => this.signal({ type: 'user_left', client_id, content: `user ${client_id} left the room` }))
+        .then((isNews) => {
+          if (isNews) this.#tellLeft(client_id)
+        })
         .catch((error: unknown) => this.#presenceFailed(error)),
     )
+  }
+
+  /** What became of a member of any process, found by this one. */
+  presenceChanged(client_id: string, change: 'left' | 'joined'): void {
+    if (change === 'left') this.#tellLeft(client_id)
+    else
+      this.#tellJoined(
+        client_id,
+        [...this.#entered].find((member) => member.client_id === client_id),
+      )
+  }
+
+  #tellJoined(client_id: string, except: Member | undefined): void {
+    this.signal({ type: 'user_joined', client_id, content: `user ${client_id} joined the room` }, except)
+  }
+
+  #tellLeft(client_id: string): void {
+    this.signal({ type: 'user_left', client_id, content: `user ${client_id} left the room` })
   }
 
   override tellPresence(member: Member): void {

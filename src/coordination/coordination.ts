@@ -17,6 +17,12 @@ export interface Signals {
 }
 
 /**
+ * Gets what became of a member without its own doing: `left` where its process died or froze, `joined` where it is there
+ * after all. One process is told, one that has members in the room, and tells all others.
+ */
+export type PresenceListener = (room: string, member: string, change: 'left' | 'joined') => void
+
+/**
  * What the processes of a deployment share beside the logs: who runs a turn, who is in a room, how many connections an
  * address has. Names are channel keys or addresses.
  */
@@ -27,9 +33,12 @@ export interface Coordination {
   listen(channel: string, onSignal: (text: string) => void): Signals
   /** Enters a member of a room; answers everybody who is there now, itself included, in order of arrival. */
   enter(room: string, member: string): Promise<readonly string[]>
-  leave(room: string, member: string): Promise<void>
+  /** Answers false where it has been told already that it left. */
+  leave(room: string, member: string): Promise<boolean>
   /** Everybody who is there now, in order of arrival. */
   members(room: string): Promise<readonly string[]>
+  /** There is one listener, for all rooms. */
+  onPresence(listener: PresenceListener): void
   /** Takes one place of a counter that must not exceed `limit`; answers whether there was one. */
   take(counter: string, limit: number): Promise<boolean>
   /** Gives back a place that was taken. */

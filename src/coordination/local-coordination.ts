@@ -45,10 +45,13 @@ export function createLocalCoordination(now: () => number = Date.now): Coordinat
       const members = rooms.get(room)
       members?.delete(member)
       if (members?.size === 0) rooms.delete(room)
+      return true
     },
     async members(room) {
       return [...(rooms.get(room) ?? [])]
     },
+    // Here, nobody goes without saying so.
+    onPresence() {},
     async take(counter, limit) {
       const taken = counters.get(counter) ?? 0
       if (taken >= limit) return false

@@ -1,9 +1,25 @@
-import { describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Coordination } from '../../src/coordination/coordination.ts'
 
-/** What every coordination keeps. `open` makes one with nothing in it. */
-export function coordinationContract(name: string, open: () => Coordination | Promise<Coordination>): void {
+/** One with nothing in it, and how to let go of it. */
+export interface CoordinationUnderTest {
+  readonly coordination: Coordination
+  close(): Promise<void>
+}
+
+/** What every coordination keeps. */
+export function coordinationContract(name: string, start: () => Promise<CoordinationUnderTest>): void {
   describe(`coordination: ${name}`, () => {
+    const opened: CoordinationUnderTest[] = []
+    async function open(): Promise<Coordination> {
+      const one = await start()
+      opened.push(one)
+      return one.coordination
+    }
+    afterEach(async () => {
+      for (const one of opened.splice(0)) await one.close()
+    })
+
     test('a lease is held by one at a time', async () => {
       const coordination = await open()
       const leases = await Promise.all([

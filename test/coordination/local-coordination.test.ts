@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { coordinationContract } from '../contracts/coordination.ts'
 
-coordinationContract('local', () => createLocalCoordination())
+coordinationContract('local', async () => ({ coordination: createLocalCoordination(), close: async () => {} }))
 
 test('tokens rise over restarts, too: the log remembers the last one, the process does not', async () => {
   const before = await createLocalCoordination(() => 1_000).lease('turn:one', () => {})

@@ -6,6 +6,8 @@ import { onTestFinished } from 'vitest'
 export interface Proxy {
   /** `ws://127.0.0.1:<port>`. */
   readonly url: string
+  /** How many connections it has accepted so far. */
+  readonly accepted: number
   /** Resets every connection that is open now. */
   cutAll(): void
   /** Takes nothing more from the server, so that its sockets fill up; `thaw` goes on. */
@@ -17,9 +19,11 @@ export interface Proxy {
 export async function startProxy(target: string): Promise<Proxy> {
   const port = Number(new URL(target).port)
   let isFrozen = false
+  let accepted = 0
   const pairs = new Set<{ client: Socket; server: Socket }>()
 
   const listener = createServer((client) => {
+    accepted++
     const server = connect(port, '127.0.0.1')
     const pair = { client, server }
     pairs.add(pair)
@@ -55,6 +59,9 @@ export async function startProxy(target: string): Promise<Proxy> {
 
   return {
     url: `ws://127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    get accepted() {
+      return accepted
+    },
     cutAll,
     freeze() {
       isFrozen = true

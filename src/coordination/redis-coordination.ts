@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto'
+import type { Logger } from 'pino'
+import { createClient, whenReady } from '../log/redis-clients.ts'
+import { type RedisClock, realClock } from '../log/redis-deadline.ts'
+import { parseRedisUrl } from '../log/redis-url.ts'
+import type { Coordination, PresenceListener } from './coordination.ts'
+import { createAsk } from './redis-ask.ts'
+import { createRedisLeases } from './redis-leases.ts'
+import { createRedisPlaces } from './redis-places.ts'
+import { createRedisPresence } from './redis-presence.ts'
+import { createRedisSignals } from './redis-signals.ts'
+
+/** See {@link openRedisCoordination}. */
+export interface RedisCoordinationOptions {
+  /** See `parseRedisUrl`. */
+  readonly url: string
+  readonly clock?: RedisClock
+  /** How long a process that died or froze holds what it had, in ms. */
+  readonly leaseMs?: number
+  /** Within how many ms everything that is asked settles. */
+  readonly timeoutMs?: number
+  readonly logger?: Pick<Logger, 'warn' | 'info'>
+}
+
+/** Coordination by a Redis. */
+export interface RedisCoordination extends Coordination {
+  /** Releases leases, leaves rooms, gives places back, and lets go of the connections. */
+  close(): Promise<void>
+}
+
+const LEASE_MS = 3_000
+const TIMEOUT_MS = 1_000
+/** How often all is renewed within a lease. */
+const RENEWALS = 4
+/** Members and places are gone after this part of a lease, so that they are found to be before it is over. */
+const MEMBER_PART = 2 / 3
+const OWNER_BYTES = 9
+
+/**
+ * Coordination of many processes by a Redis 7. While Redis is away, leases are lost when their time is over, presence
+ * cannot be told, signals are lost, and limits are a process's own part. It heals by itself.
+ * Rejects in one sentence, without the password, where the address is wrong or nobody answers.
+ */
+export async function openRedisCoordination(options: RedisCoordinationOptions): Promise<RedisCoordination> {
+  const { url, clock = realClock, leaseMs = LEASE_MS, timeoutMs = TIMEOUT_MS, logger } = options
+  const target = parseRedisUrl(url)
+  const client = createClient(target, 'commands', timeoutMs)
+  const listener = createClient(target, 'wakeUps', timeoutMs)
+  const clients = [client, listener]
+  try {
+    await Promise.all(clients.map((each) => whenReady(each, target.description, timeoutMs * 2)))
+  } catch (error) {
+    for (const each of clients) each.disconnect()
+    throw error
+  }
+
+  const owner = randomBytes(OWNER_BYTES).toString('base64url')
+  const ask = createAsk(client, clock, timeoutMs)
+  const memberMs = Math.ceil(leaseMs * MEMBER_PART)
+  let onPresence: PresenceListener = () => {}
+  const leases = createRedisLeases({ ask, clock, owner, leaseMs })
+  const presence = createRedisPresence({
+    ask,
+    clock,
+    memberMs,
+    patienceMs: timeoutMs / 2,
+    onPresence: (...change) => onPresence(...change),
+  })
+  const places = createRedisPlaces({ ask, clock, owner, aliveMs: memberMs })
+  const signals = createRedisSignals({ client, listener, owner })
+  const running = new Set<Promise<unknown>>()
+  let timer: object | undefined
+  let closing: Promise<void> | undefined
+  let isAway = false
+  let renewedAt = clock.now()
+  let unsteadyAt = Number.NEGATIVE_INFINITY
+
+  /**
+   * After Redis was away (or this process was), the others' members may have expired though they live: they get the time
+   * of a lease to renew them before they are taken for dead.
+   */
+  async function renew(): Promise<void> {
+    const begin = clock.now()
+    if (begin - renewedAt > memberMs) unsteadyAt = begin
+    renewedAt = begin
+    signals.tend()
+    const sweeps = begin - unsteadyAt >= leaseMs
+    const answered = await Promise.all([leases.renew(), presence.renew(sweeps), places.renew()])
+    const wasAway = isAway
+    isAway = !answered.every((isAnswered) => isAnswered)
+    if (isAway) unsteadyAt = clock.now()
+    if (isAway && !wasAway) logger?.warn('Redis does not answer: limits are counted by this process alone')
+    if (!isAway && wasAway) logger?.info('Redis answers again')
+  }
+
+  function keepRenewing(): void {
+    timer = clock.setTimeout(() => {
+      void renew().finally(() => {
+        if (closing === undefined) keepRenewing()
+      })
+    }, leaseMs / RENEWALS)
+  }
+
+  async function whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    if (closing !== undefined) throw new Error('the coordination is closed')
+    const done = work()
+    running.add(done)
+    return done.finally(() => running.delete(done))
+  }
+
+  async function close(): Promise<void> {
+    if (timer !== undefined) clock.clearTimeout(timer)
+    // A lease that comes now would be nobody's to release.
+    await Promise.allSettled(running)
+    await Promise.all([leases.close(), presence.close(), places.close()])
+    for (const each of clients) each.disconnect()
+  }
+
+  await renew()
+  keepRenewing()
+  return {
+    lease: (name, onLost) => whileOpen(() => leases.lease(name, onLost)),
+    listen: signals.listen,
+    enter: (room, member) => whileOpen(() => presence.enter(room, member)),
+    leave: (room, member) => whileOpen(() => presence.leave(room, member)),
+    members: (room) => whileOpen(() => presence.members(room)),
+    onPresence(listener) {
+      onPresence = listener
+    },
+    take: (counter, limit) => whileOpen(() => places.take(counter, limit)),
+    giveBack: (counter) => whileOpen(() => places.giveBack(counter)),
+    close() {
+      closing ??= close()
+      return closing
+    },
+  }
+}
