@@ -58,3 +58,6 @@ function isDecodable(text: string): boolean {
     return false
   }
 }
+
+/** Where Redis is; what stands behind the scheme is read where it is opened. */
+export const redisUrl = z.string().regex(/^rediss?(\+(sentinel|cluster))?:\/\/\S+$/)

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { host, integer, isHttpUrl, origins, port, proxies } from './config-schemas.ts'
+import { host, integer, isHttpUrl, origins, port, proxies, redisUrl } from './config-schemas.ts'
 
 /** One environment variable: how it is read, what it takes, and what README.md's table says of it. */
 export interface Variable<S extends z.ZodType> {
@@ -77,6 +77,14 @@ export const VARIABLES = {
     fallback: 'sqlite',
     what: '`memory` forgets everything at the end of the process.',
   }),
+  REDIS_URL: variable({
+    schema: redisUrl.optional(),
+    takes: 'redis://host:port[/db], redis+sentinel://host:port,host:port/master or redis+cluster://host:port,host:port',
+    fallback: undefined,
+    what: 'Keeps the log there, and lets any number of servers share it; `STORE` and `DATA_DIR` are then unused. `rediss` is TLS.',
+    secret: true,
+  }),
+  REDIS_WAIT_REPLICAS: whole('Replicas that must have an entry before it is shown.', 'replicas', 0, 0, 10),
   MODEL_PROVIDER: variable({
     schema: z.enum(['openai', 'simulated']).optional(),
     takes: '`openai` or `simulated`',

@@ -11,7 +11,6 @@ export class ConfigError extends Error {
 
 /** Names that the design fixes for later versions: set today, they would be ignored in silence, so they are refused. */
 const LATER: Readonly<Record<string, (value: string) => boolean>> = {
-  REDIS_URL: () => true,
   WORKERS: (value) => value !== '1',
   ACTOR_HOST: (value) => value !== 'interpreted',
 }
@@ -29,9 +28,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   for (const [name, isLater] of Object.entries(LATER)) {
     const got = env[name]
     if (got !== undefined && got !== '' && isLater(got)) {
-      throw new ConfigError(
-        `${name} is not supported by this version, which runs as one process without Redis; unset it`,
-      )
+      throw new ConfigError(`${name} is not supported by this version; unset it`)
     }
   }
   const values = Object.fromEntries(

@@ -13,7 +13,7 @@ export interface ServerParts extends Partial<SignIn> {
   readonly model?: ChatModel
   /** Where channels are kept; the server closes it when it stops. The default: by `STORE`. */
   readonly log?: ChannelLog
-  /** What several servers with one log share. The default: nothing is shared. */
+  /** What several servers with one log share; the server closes it when it stops. The default: by `REDIS_URL`. */
   readonly coordination?: Coordination
   /** Where the server writes what it does. The default: nowhere. */
   readonly logger?: Logger

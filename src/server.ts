@@ -10,7 +10,8 @@ import { accept } from './connection/accept.ts'
 import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
 import type { OpenConnection } from './connection/connection-options.ts'
-import { createLocalCoordination } from './coordination/local-coordination.ts'
+import { openConfiguredCoordination } from './coordination/configured-coordination.ts'
+import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import { openConfiguredLog } from './log/configured-log.ts'
 import { createConfiguredModel } from './model/configured-model.ts'
@@ -21,7 +22,7 @@ import { count, createTelemetry } from './telemetry.ts'
 import { type AdminServer, listenAdmin } from './transport/admin-server.ts'
 import { readPages } from './transport/pages.ts'
 import { listen, type Transport } from './transport/uws-server.ts'
-import { keepSweeping, takeUpUnfinished } from './upkeep.ts'
+import { keepSweeping, keepTakingUp, takeUpUnfinished } from './upkeep.ts'
 
 /** Descriptors that are not connections: files, upstream sockets, those being closed. */
 const SPARE_FILES = 1_000
@@ -32,10 +33,11 @@ const RETURN_SPREAD_MS = 1_000
 
 interface Running {
   readonly log: ChannelLog
+  readonly coordination: Coordination
   readonly channels: Channels
   readonly transport: Transport
   readonly admin: AdminServer
-  readonly endSweeping: () => void
+  readonly endUpkeep: readonly (() => void)[]
 }
 
 /** Makes a server of a configuration and a team's own parts. */
@@ -43,7 +45,6 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   const logger = parts.logger ?? pino({ level: 'silent' })
   const clock = parts.clock ?? createTimerWheel((error) => logger.error({ err: error }, 'a timer failed'))
   const telemetry = createTelemetry()
-  const coordination = parts.coordination ?? createLocalCoordination()
   const connections = new Set<OpenConnection>()
   let running: Running | undefined
   let stopped: (() => void) | undefined
@@ -92,11 +93,12 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
 
   async function shutDown(): Promise<void> {
     if (running === undefined) return
-    const { log, transport, admin, endSweeping } = running
-    endSweeping()
+    const { log, coordination, transport, admin, endUpkeep } = running
+    for (const end of endUpkeep) end()
     for (const connection of connections) connection.actor.send({ type: 'connection.close', close: 'draining' })
     await allReleased()
     await transport.close()
+    await coordination.close()
     await log.close()
     await admin.close()
     logger.info('stopped')
@@ -112,8 +114,10 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   }
 
   async function start(): Promise<void> {
-    const log = parts.log ?? (await openConfiguredLog(config))
+    const log = parts.log ?? (await openConfiguredLog(config, clock))
+    let coordination: Coordination | undefined
     try {
+      coordination = parts.coordination ?? (await openConfiguredCoordination(config, clock, logger))
       const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
       const model = parts.model ?? createConfiguredModel(config, clock, logger) ?? simulated
       logger.info({ store: log.description, model: model.description }, 'store and model')
@@ -128,7 +132,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         isDraining,
         onIdle: tellIfDrained,
       })
-      const upkeep = { config, clock, logger, log, channels }
+      const upkeep = { config, clock, logger, log, channels, coordination }
       const host = createConnectionHost(clock, parts.onTransition)
       const admission = createAdmission(
         {
@@ -181,7 +185,9 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
             return undefined
           },
         })
-        running = { log, channels, transport, admin, endSweeping: keepSweeping(upkeep) }
+        const isShared = config.REDIS_URL !== undefined || parts.coordination !== undefined
+        const endUpkeep = [keepSweeping(upkeep), ...(isShared ? [keepTakingUp(upkeep)] : [])]
+        running = { log, coordination, channels, transport, admin, endUpkeep }
       } catch (error) {
         await transport.close()
         throw error
@@ -189,7 +195,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
       if (!server.send({ type: 'server.listening' })) throw new Error('cannot go on: stopped while starting')
       await takeUpUnfinished(upkeep)
     } catch (error) {
-      if (running === undefined) await log.close()
+      if (running === undefined) await Promise.all([log.close(), coordination?.close()])
       else if (server.send({ type: 'server.stop' })) await whenStopped
       else await shutDown()
       throw error

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Clock } from './actor/clock.ts'
 import type { Channels } from './channel/channels.ts'
 import type { Config } from './config.ts'
+import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 
 /** What is done to the channels beside what their members ask. */
@@ -11,6 +12,7 @@ export interface UpkeepOptions {
   readonly logger: Logger
   readonly log: ChannelLog
   readonly channels: Channels
+  readonly coordination: Coordination
 }
 
 /** How often old turns are folded and old channels forgotten, in ms. */
@@ -23,32 +25,55 @@ export function keepSweeping({ config, clock, logger, log, channels }: UpkeepOpt
     await log.fold(Date.now() - config.RESUME_WINDOW_S * SECOND_MS)
     await log.expire(Date.now() - config.SESSION_TTL_S * SECOND_MS, channels.keys())
   }
-  const again = () =>
-    clock.setTimeout(() => {
-      sweep()
-        .catch((error: unknown) => logger.error({ err: error }, 'old channels could not be folded or forgotten'))
-        .finally(() => {
-          if (!hasEnded) timer = again()
-        })
-    }, SWEEP_INTERVAL_MS)
-  let timer = again()
-  let hasEnded = false
-  return () => {
-    hasEnded = true
-    // A timer that is left would keep the process alive for as long as it has to go.
-    clock.clearTimeout(timer)
-  }
+  return every(clock, SWEEP_INTERVAL_MS, () =>
+    sweep().catch((error: unknown) => {
+      logger.error({ err: error }, 'old channels could not be folded or forgotten')
+    }),
+  )
 }
 
-/** Turns that a dead process left: their channels are read, which ends them or runs them again. SPEC.md C14. */
-export async function takeUpUnfinished({ logger, log, channels }: UpkeepOptions): Promise<void> {
-  const keys = await log.unfinished()
-  if (keys.length > 0) logger.info({ channels: keys.length }, 'taking up unfinished turns')
-  for (const key of keys) {
+/** How often turns are looked for whose process has died, in ms; a lease of three seconds is added to it. */
+export const TAKE_UP_INTERVAL_MS = 1_000
+
+/**
+ * Turns that a dead process left: their channels are read, which ends them or runs them again. SPEC.md C14. Channels that
+ * are open here look after their own.
+ */
+export async function takeUpUnfinished({ logger, log, channels, coordination }: UpkeepOptions): Promise<void> {
+  for (const key of await log.unfinished()) {
     try {
+      if (channels.find(key) !== undefined || (await coordination.isHeld(`turn:${key}`))) continue
+      logger.info({ channel: key }, 'taking up an unfinished turn')
       channels.releaseIfIdle(await channels.open(key, false, () => {}))
     } catch (error) {
       logger.error({ err: error, channel: key }, 'a channel with an unfinished turn could not be read')
     }
+  }
+}
+
+/** Does so again and again where other processes share the log, until the function that it answers is called. */
+export function keepTakingUp(options: UpkeepOptions): () => void {
+  const { clock, logger } = options
+  return every(clock, TAKE_UP_INTERVAL_MS, () =>
+    takeUpUnfinished(options).catch((error: unknown) => {
+      logger.error({ err: error }, 'unfinished turns could not be looked for')
+    }),
+  )
+}
+
+/** Does something again and again, each time so long after the last has ended. Answers the function that ends it. */
+function every(clock: Clock, pauseMs: number, work: () => Promise<void>): () => void {
+  let hasEnded = false
+  const again = () =>
+    clock.setTimeout(() => {
+      void work().finally(() => {
+        if (!hasEnded) timer = again()
+      })
+    }, pauseMs)
+  let timer = again()
+  return () => {
+    hasEnded = true
+    // A timer that is left would keep the process alive for as long as it has to go.
+    clock.clearTimeout(timer)
   }
 }

@@ -111,12 +111,19 @@ test('the model is the configured one as soon as there is a key or a base URL', 
 })
 
 test.each([
-  ['REDIS_URL', 'redis://user:password@127.0.0.1'],
   ['WORKERS', '4'],
   ['ACTOR_HOST', 'compiled'],
 ])('%s is for a later version: refused, rather than ignored in silence', (name, value) => {
   const message = errorOf({ [name]: value })
   expect(message).toContain(`${name} is not supported`)
+})
+
+test('REDIS_URL takes the three deployments of Redis, and does not show its password', () => {
+  for (const REDIS_URL of ['redis://a:1/2', 'redis+sentinel://a:1,b/main', 'rediss+cluster://u:p@a:1,b:2']) {
+    expect(loadConfig({ REDIS_URL }).REDIS_URL).toBe(REDIS_URL)
+  }
+  const message = errorOf({ REDIS_URL: 'http://user:password@127.0.0.1' })
+  expect(message).toMatch(/^REDIS_URL is a wrong value, but takes redis:/)
   expect(message).not.toContain('password')
 })
 

@@ -29,6 +29,8 @@ export type PresenceListener = (room: string, member: string, change: 'left' | '
 export interface Coordination {
   /** Answers undefined where somebody else holds it. `onLost` is called at most once, when it is no longer held though not released. */
   lease(name: string, onLost: () => void): Promise<Lease | undefined>
+  /** Whether anybody holds it. */
+  isHeld(name: string): Promise<boolean>
   /** Listens to the signals that other processes send for a channel; one's own do not come back. */
   listen(channel: string, onSignal: (text: string) => void): Signals
   /** Enters a member of a room; answers everybody who is there now, itself included, in order of arrival. */
@@ -43,4 +45,6 @@ export interface Coordination {
   take(counter: string, limit: number): Promise<boolean>
   /** Gives back a place that was taken. */
   giveBack(counter: string): Promise<void>
+  /** Lets go of everything that this process has. */
+  close(): Promise<void>
 }

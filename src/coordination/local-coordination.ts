@@ -23,6 +23,9 @@ export function createLocalCoordination(now: () => number = Date.now): Coordinat
         },
       }
     },
+    async isHeld(name) {
+      return leases.has(name)
+    },
     listen(channel, onSignal) {
       const all = listeners.get(channel) ?? new Set()
       listeners.set(channel, all.add(onSignal))
@@ -63,5 +66,6 @@ export function createLocalCoordination(now: () => number = Date.now): Coordinat
       if (left > 0) counters.set(counter, left)
       else counters.delete(counter)
     },
+    async close() {},
   }
 }

@@ -46,6 +46,11 @@ if not isMine(ARGV[1]) then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 `)
 
+/** Whether somebody holds a lease. KEYS: lease. */
+export const HELD = script(`
+return redis.call('EXISTS', KEYS[1])
+`)
+
 /** Ends a lease, where it is still this one. KEYS: lease. ARGV: nonce. */
 export const RELEASE = script(`
 ${LUA_MINE}

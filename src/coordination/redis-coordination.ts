@@ -120,6 +120,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
   keepRenewing()
   return {
     lease: (name, onLost) => whileOpen(() => leases.lease(name, onLost)),
+    isHeld: (name) => whileOpen(() => leases.isHeld(name)),
     listen: signals.listen,
     enter: (room, member) => whileOpen(() => presence.enter(room, member)),
     leave: (room, member) => whileOpen(() => presence.leave(room, member)),

@@ -3,11 +3,12 @@ import type { RedisClock } from '../log/redis-deadline.ts'
 import { keysOf } from '../log/redis-keys.ts'
 import type { Lease } from './coordination.ts'
 import type { RedisAsk } from './redis-ask.ts'
-import { LEASE, RELEASE, RENEW } from './redis-coordination-scripts.ts'
+import { HELD, LEASE, RELEASE, RENEW } from './redis-coordination-scripts.ts'
 
 /** The leases of this process. */
 export interface RedisLeases {
   lease(name: string, onLost: () => void): Promise<Lease | undefined>
+  isHeld(name: string): Promise<boolean>
   /** Renews all; answers whether Redis answered all. */
   renew(): Promise<boolean>
   /** Releases all. */
@@ -136,6 +137,7 @@ export function createRedisLeases({ ask, clock, owner, leaseMs }: RedisLeasesOpt
         },
       }
     },
+    isHeld: async (name) => (await ask.again(HELD, [leaseKey(name)], [])) === 1,
     async renew() {
       const answered = await Promise.all([...held].map(renew))
       return answered.every((isAnswered) => isAnswered)

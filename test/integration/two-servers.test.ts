@@ -1,172 +1,197 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Coordination } from '../../src/coordination/coordination.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
+import { openRedisCoordination } from '../../src/coordination/redis-coordination.ts'
 import type { ChannelLog } from '../../src/log/channel-log.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
+import { openRedisLog } from '../../src/log/redis-log.ts'
 import { ended, say } from '../support/chat-server.ts'
-import { type Client, connect, textsOf } from '../support/client.ts'
-import { startServer } from '../support/server.ts'
+import { type Client, connect, type Frame, textsOf } from '../support/client.ts'
+import { startRedis } from '../support/redis.ts'
+import { startServer, type TestServer } from '../support/server.ts'
 import { startUpstream } from '../support/upstream.ts'
 
-/**
- * Two servers that share a log and a coordination, as the processes of a deployment do. Both parts are in memory here:
- * what is tested is that a turn has one owner, wherever its members are.
- */
-async function startTwo() {
-  const upstream = await startUpstream()
-  onTestFinished(() => upstream.close())
+const STORES = ['memory', 'Redis'] as const
+
+/** Opens the log and the coordination of one more server; both of a kind share what is in them. */
+async function openParts(store: (typeof STORES)[number]) {
+  if (store === 'Redis') {
+    const { url } = await startRedis()
+    return async () => ({
+      log: await openRedisLog({ url, ttlMs: 60_000, waitReplicas: 0 }),
+      coordination: await openRedisCoordination({ url }),
+    })
+  }
   const inner = createMemoryLog()
   // Either server may stop first.
   const log: ChannelLog = { ...inner, close: async () => {} }
-  const shared = createLocalCoordination()
-  const lost: (() => void)[] = []
-  const coordinationOf = (): Coordination => ({
-    ...shared,
-    async lease(name, onLost) {
-      const lease = await shared.lease(name, onLost)
-      if (lease !== undefined) {
-        lost.push(() => {
-          lease.release()
-          onLost()
-        })
-      }
-      return lease === undefined ? undefined : { ...lease, mayBeBehind: true }
-    },
-  })
-  const env = { OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
-  const [a, b] = await Promise.all([0, 1].map(() => startServer(env, { log, coordination: coordinationOf() })))
-  const join = (server: typeof a, query = ''): Promise<Client> => connect(`${server?.url}/ai-chat/one${query}`)
-  return { upstream, log, a, b, join, lost }
+  const coordination: Coordination = createLocalCoordination()
+  return async () => ({ log, coordination })
 }
 
-test('C4 a turn of one server is seen live by the members of another', async () => {
-  const { upstream, a, b, join } = await startTwo()
-  const [first, second] = [await join(a), await join(b)]
-  const answer = upstream.hold()
-  const turn = await say(first, 'hello')
-  await second.next('user_message', ({ turn_id }) => turn_id === turn)
-  await answer.requested
-  answer.say('one ')
-  await second.next('ai_stream_chunk')
-  answer.say('two')
-  answer.finish()
-  await Promise.all([ended(first, turn), ended(second, turn)])
-  expect(textsOf(second.frames).get(turn)).toBe('one two')
-  expect(upstream.requests).toHaveLength(1)
-})
-
-test('C6 stop on one server ends the turn that another runs, its request to the model included', async () => {
-  const { upstream, a, b, join } = await startTwo()
-  const [first, second] = [await join(a), await join(b)]
-  const answer = upstream.hold()
-  const turn = await say(first, 'hello')
-  const { over } = await answer.requested
-  answer.say('one ')
-  await second.next('ai_stream_chunk')
-  second.send({ type: 'stop' })
-  expect(await over).toBe('aborted')
-  expect(await first.next('ai_stream_end')).toMatchObject({ turn_id: turn, outcome: 'stopped' })
-})
-
-test('C6 stop on one server ends a turn that waits behind one that another runs', async () => {
-  const { upstream, a, b, join } = await startTwo()
-  const [first, second] = [await join(a), await join(b)]
-  const answer = upstream.hold()
-  const running = await say(first, 'hello')
-  await answer.requested
-  const waiting = await say(second, 'next')
-  second.send({ type: 'stop', turn_id: waiting })
-  expect(await second.next('ai_stream_end')).toMatchObject({ turn_id: waiting, outcome: 'stopped' })
-  answer.finish()
-  expect(await ended(first, running)).toMatchObject({ outcome: 'completed' })
-  expect(upstream.requests).toHaveLength(1)
-})
-
-test('C5 C7 messages of both servers are answered in order, by one server at a time, and an id counts on both', async () => {
-  const { upstream, a, b, join } = await startTwo()
-  const [first, second] = [await join(a), await join(b)]
-  const turns: string[] = []
-  for (let i = 0; i < 6; i++) {
-    const [sender, id] = [i % 2 === 0 ? first : second, `id-${i}`]
-    sender.send({ type: 'user_message', content: `message ${i}`, id })
-    turns.push(String((await sender.next('user_message', (frame) => frame.id === id)).turn_id))
+/** Two servers that share a log and a coordination, as the processes of a deployment do. */
+async function startTwo(store: (typeof STORES)[number]) {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const open = await openParts(store)
+  const lost: (() => void)[] = []
+  const env = { OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
+  const start = async () => {
+    const { log, coordination } = await open()
+    return startServer(env, {
+      log,
+      coordination: {
+        ...coordination,
+        async lease(name, onLost) {
+          const lease = await coordination.lease(name, onLost)
+          if (lease === undefined) return undefined
+          lost.push(() => {
+            lease.release()
+            onLost()
+          })
+          return { ...lease, mayBeBehind: true, release: () => lease.release() }
+        },
+      },
+    })
   }
-  await ended(first, turns[5] ?? '')
-  second.send({ type: 'user_message', content: 'message 0', id: 'id-0' })
-  expect(await second.next('user_message', ({ id }) => id === 'id-0')).toMatchObject({ turn_id: turns[0] })
-  expect(upstream.requests).toHaveLength(6)
-  const ends = first.frames.filter(({ type }) => type === 'ai_stream_end').map(({ turn_id }) => turn_id)
-  expect(ends).toEqual(turns)
-})
+  const [a, b] = [await start(), await start()]
+  const join = (server: TestServer): Promise<Client> => connect(`${server.url}/ai-chat/one`)
+  return { upstream, a, b, join, lost }
+}
 
-test("C12 each member is told a waiting turn's place once, on whichever server", async () => {
-  const { upstream, a, b, join } = await startTwo()
-  const [first, second] = [await join(a), await join(b)]
-  const answer = upstream.hold()
-  const running = await say(first, 'hello')
-  await answer.requested
-  const waiting = await say(second, 'next')
-  for (const client of [first, second]) {
-    expect(await client.next('queued')).toEqual({ type: 'queued', turn_id: waiting, position: 1 })
-  }
-  answer.finish()
-  await Promise.all([ended(first, running), ended(second, running)])
-  await Promise.all([ended(first, waiting), ended(second, waiting)])
-  for (const { frames } of [first, second]) expect(frames.filter(({ type }) => type === 'queued')).toHaveLength(1)
-})
+describe.each(STORES)('over %s', (store) => {
+  test('C4 a turn of one server is seen live by the members of another', async () => {
+    const { upstream, a, b, join } = await startTwo(store)
+    const [first, second] = [await join(a), await join(b)]
+    const answer = upstream.hold()
+    const turn = await say(first, 'hello')
+    await answer.requested
+    answer.say('one ')
+    await second.next('ai_stream_chunk')
+    answer.say('two')
+    answer.finish()
+    await Promise.all([ended(first, turn), ended(second, turn)])
+    expect(textsOf(second.frames).get(turn)).toBe('one two')
+    expect(upstream.requests).toHaveLength(1)
+  })
 
-test('R1 R2 R3 a room has the members of both servers: presence, joins, typing, messages, leaves once', async () => {
-  const { a, b } = await startTwo()
-  const room = (server: typeof a) => connect(`${server?.url}/room/one`)
-  const first = await room(a)
-  const { connection_id: one } = await first.next('welcome')
-  await first.next('presence')
-  const second = await room(b)
-  const { connection_id: two } = await second.next('welcome')
-  expect((await second.next('presence')).members).toEqual([{ client_id: one }, { client_id: two }])
-  expect(await first.next('user_joined')).toMatchObject({ client_id: two })
-  second.send({ type: 'typing' })
-  expect(await first.next('typing')).toEqual({ type: 'typing', client_id: two })
-  second.send({ type: 'message', content: 'hello' })
-  const message = await second.next('message')
-  expect(await first.next('message')).toEqual(message)
-  second.cut()
-  expect(await first.next('user_left')).toMatchObject({ client_id: two })
-  first.send({ type: 'ping' })
-  await first.next('pong')
-  for (const type of ['user_joined', 'typing', 'message', 'user_left']) {
-    expect(first.frames.filter((frame) => frame.type === type)).toHaveLength(1)
-  }
-})
+  test('C6 stop on one server ends the turn that another runs, its request to the model included', async () => {
+    const { upstream, a, b, join } = await startTwo(store)
+    const [first, second] = [await join(a), await join(b)]
+    const answer = upstream.hold()
+    const turn = await say(first, 'hello')
+    const { over } = await answer.requested
+    answer.say('one ')
+    await second.next('ai_stream_chunk')
+    second.send({ type: 'stop' })
+    expect(await over).toBe('aborted')
+    expect(await first.next('ai_stream_end')).toMatchObject({ turn_id: turn, outcome: 'stopped' })
+  })
 
-test('C14 a turn whose lease is lost ends as interrupted by another server, its shown text unchanged', async () => {
-  const { upstream, a, b, join, lost } = await startTwo()
-  const [first, second] = [await join(a), await join(b)]
-  const answer = upstream.hold()
-  const turn = await say(first, 'hello')
-  const { over } = await answer.requested
-  answer.say('one ')
-  await Promise.all([first.next('ai_stream_chunk'), second.next('ai_stream_chunk')])
-  for (const lose of lost) lose()
-  expect(await over).toBe('aborted')
-  for (const client of [first, second]) {
-    expect(await ended(client, turn)).toMatchObject({ outcome: 'interrupted' })
-    expect(textsOf(client.frames).get(turn)).toBe('one ')
-    expect(client.frames.filter(({ type }) => type === 'ai_stream_end')).toHaveLength(1)
-  }
-})
+  test('C6 stop on one server ends a turn that waits behind one that another runs', async () => {
+    const { upstream, a, b, join } = await startTwo(store)
+    const [first, second] = [await join(a), await join(b)]
+    const answer = upstream.hold()
+    const running = await say(first, 'hello')
+    await answer.requested
+    const waiting = await say(second, 'next')
+    second.send({ type: 'stop', turn_id: waiting })
+    expect(await second.next('ai_stream_end')).toMatchObject({ turn_id: waiting, outcome: 'stopped' })
+    answer.finish()
+    expect(await ended(first, running)).toMatchObject({ outcome: 'completed' })
+    expect(upstream.requests).toHaveLength(1)
+  })
 
-test('C14 a turn without any delta whose lease is lost runs again, once', async () => {
-  const { upstream, a, join, lost } = await startTwo()
-  const first = await join(a)
-  const [one, two] = [upstream.hold(), upstream.hold()]
-  const turn = await say(first, 'hello')
-  await one.requested
-  for (const lose of lost.splice(0)) lose()
-  await two.requested
-  two.say('at last')
-  two.finish()
-  expect(await ended(first, turn)).toMatchObject({ outcome: 'completed' })
-  expect(textsOf(first.frames).get(turn)).toBe('at last')
-  expect(upstream.requests).toHaveLength(2)
+  test('C5 C7 messages of both servers are answered in order, by one server at a time, and an id counts on both', async () => {
+    const { upstream, a, b, join } = await startTwo(store)
+    const [first, second] = [await join(a), await join(b)]
+    const turns: string[] = []
+    for (let i = 0; i < 6; i++) {
+      const [sender, id] = [i % 2 === 0 ? first : second, `id-${i}`]
+      sender.send({ type: 'user_message', content: `message ${i}`, id })
+      turns.push(String((await sender.next('user_message', (frame) => frame.id === id)).turn_id))
+    }
+    await ended(first, turns[5] ?? '')
+    second.send({ type: 'user_message', content: 'message 0', id: 'id-0' })
+    expect(await second.next('user_message', ({ id }) => id === 'id-0')).toMatchObject({ turn_id: turns[0] })
+    expect(upstream.requests).toHaveLength(6)
+    const ends = first.frames.filter(({ type }) => type === 'ai_stream_end').map(({ turn_id }) => turn_id)
+    expect(ends).toEqual(turns)
+  })
+
+  test("C12 each member is told a waiting turn's place once, on whichever server", async () => {
+    const { upstream, a, b, join } = await startTwo(store)
+    const [first, second] = [await join(a), await join(b)]
+    const answer = upstream.hold()
+    const running = await say(first, 'hello')
+    await answer.requested
+    const waiting = await say(second, 'next')
+    for (const client of [first, second]) {
+      expect(await client.next('queued')).toEqual({ type: 'queued', turn_id: waiting, position: 1 })
+    }
+    answer.finish()
+    await Promise.all([ended(first, running), ended(second, running)])
+    await Promise.all([ended(first, waiting), ended(second, waiting)])
+    for (const { frames } of [first, second]) expect(frames.filter(({ type }) => type === 'queued')).toHaveLength(1)
+  })
+
+  test('R1 R2 R3 a room has the members of both servers: presence, joins, typing, messages, leaves once', async () => {
+    const { a, b } = await startTwo(store)
+    const room = (server: TestServer) => connect(`${server.url}/room/one`)
+    const first = await room(a)
+    const { connection_id: one } = await first.next('welcome')
+    await first.next('presence')
+    // The first entry fixes the log's epoch: who joined another server before it would begin anew (G14).
+    first.send({ type: 'message', content: 'first' })
+    await first.next('message')
+    const second = await room(b)
+    const { connection_id: two } = await second.next('welcome')
+    expect((await second.next('presence')).members).toEqual([{ client_id: one }, { client_id: two }])
+    expect(await first.next('user_joined')).toMatchObject({ client_id: two })
+    second.send({ type: 'typing' })
+    expect(await first.next('typing')).toEqual({ type: 'typing', client_id: two })
+    second.send({ type: 'message', content: 'hello' })
+    const isHello = ({ content }: Frame) => content === 'hello'
+    const message = await second.next('message', isHello)
+    expect(await first.next('message', isHello)).toEqual(message)
+    second.cut()
+    expect(await first.next('user_left')).toMatchObject({ client_id: two })
+    first.send({ type: 'ping' })
+    await first.next('pong')
+    for (const type of ['user_joined', 'typing', 'user_left']) {
+      expect(first.frames.filter((frame) => frame.type === type)).toHaveLength(1)
+    }
+  })
+
+  test('C14 a turn whose lease is lost ends as interrupted by another server, its shown text unchanged', async () => {
+    const { upstream, a, b, join, lost } = await startTwo(store)
+    const [first, second] = [await join(a), await join(b)]
+    const answer = upstream.hold()
+    const turn = await say(first, 'hello')
+    const { over } = await answer.requested
+    answer.say('one ')
+    await Promise.all([first.next('ai_stream_chunk'), second.next('ai_stream_chunk')])
+    for (const lose of lost) lose()
+    expect(await over).toBe('aborted')
+    for (const client of [first, second]) {
+      expect(await ended(client, turn)).toMatchObject({ outcome: 'interrupted' })
+      expect(textsOf(client.frames).get(turn)).toBe('one ')
+      expect(client.frames.filter(({ type }) => type === 'ai_stream_end')).toHaveLength(1)
+    }
+  })
+
+  test('C14 a turn without any delta whose lease is lost runs again, once', async () => {
+    const { upstream, a, join, lost } = await startTwo(store)
+    const first = await join(a)
+    const [one, two] = [upstream.hold(), upstream.hold()]
+    const turn = await say(first, 'hello')
+    await one.requested
+    for (const lose of lost.splice(0)) lose()
+    await two.requested
+    two.say('at last')
+    two.finish()
+    expect(await ended(first, turn)).toMatchObject({ outcome: 'completed' })
+    expect(textsOf(first.frames).get(turn)).toBe('at last')
+    expect(upstream.requests).toHaveLength(2)
+  })
 })

@@ -8,6 +8,8 @@ import { delimiter, join } from 'node:path'
 const PACKAGES = {
   chromium: () => isExecutable(process.env.CHROMIUM ?? '/usr/bin/chromium'),
   'python3-websockets': () => spawnSync('/usr/bin/python3', ['-c', 'import websockets']).status === 0,
+  'redis-server': () => isOnPath('redis-server'),
+  'redis-sentinel': () => isOnPath('redis-sentinel'),
   iproute2: () => isOnPath('ip'),
   'util-linux': () => isOnPath('prlimit'),
   mount: () => isOnPath('mount') && isOnPath('umount'),

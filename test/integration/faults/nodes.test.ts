@@ -1,0 +1,86 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { ended, say } from '../../support/chat-server.ts'
+import { connect, textsOf } from '../../support/client.ts'
+import { startRedis } from '../../support/redis.ts'
+import { spawnServer } from '../../support/server.ts'
+import { startUpstream } from '../../support/upstream.ts'
+
+/** From the death of a turn's owner to its end for everybody, SPEC.md C14: a lease of 3 s, and a second to look. */
+const TAKEOVER_MS = 5_000
+
+/** Two nodes as an operator starts them, over one Redis. */
+async function startNodes() {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const { url: REDIS_URL } = await startRedis()
+  const env = { REDIS_URL, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
+  const [a, b] = await Promise.all([spawnServer(env), spawnServer(env)])
+  return { upstream, a, b }
+}
+
+test('C14 a node is killed in mid-stream: interrupted on the other one, text unchanged, and regenerate works there', async () => {
+  const { upstream, a, b } = await startNodes()
+  const first = await connect(`${a.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  const second = await connect(`${b.url}/ai-chat/one`)
+  await answer.requested
+  answer.say('as far ')
+  answer.say('as here')
+  await expect.poll(() => textsOf(second.frames).get(turn)).toBe('as far as here')
+  const { resumeQuery } = first
+  const killed = performance.now()
+  await a.kill()
+  expect(await ended(second, turn)).toMatchObject({ outcome: 'interrupted' })
+  const took = performance.now() - killed
+  console.log(`a dead node's turn was interrupted for the members of another after ${Math.round(took)} ms`)
+  expect(took).toBeLessThan(TAKEOVER_MS)
+  expect(textsOf(second.frames).get(turn)).toBe('as far as here')
+  const returned = await connect(`${b.url}/ai-chat/one${resumeQuery}`)
+  expect(await returned.next('welcome')).toMatchObject({ resumed: true })
+  await ended(returned, turn)
+  returned.send({ type: 'regenerate' })
+  expect(await second.next('ai_stream_end')).toMatchObject({ outcome: 'completed' })
+  expect(upstream.requests).toHaveLength(2)
+})
+
+test('C14 a node is killed before the first chunk: the other one runs the turn again, once, though nobody is attached', async () => {
+  const { upstream, a, b } = await startNodes()
+  const first = await connect(`${a.url}/ai-chat/one`)
+  const [one, two] = [upstream.hold(), upstream.hold()]
+  const turn = await say(first, 'hello')
+  await one.requested
+  await a.kill()
+  await two.requested
+  two.say('after all')
+  two.finish()
+  const later = await connect(`${b.url}/ai-chat/one?epoch=${first.position.epoch}&offset=${first.position.offset}`)
+  expect(await ended(later, turn)).toMatchObject({ outcome: 'completed' })
+  expect(textsOf(later.frames).get(turn)).toBe('after all')
+  expect(upstream.requests).toHaveLength(2)
+})
+
+test('C14 a node that is frozen beyond its lease and woken writes nothing more, and asks the model nothing', async () => {
+  const { upstream, a, b } = await startNodes()
+  const first = await connect(`${a.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  const second = await connect(`${b.url}/ai-chat/one`)
+  await answer.requested
+  answer.say('before ')
+  await expect.poll(() => textsOf(second.frames).get(turn)).toBe('before ')
+  a.process.kill('SIGSTOP')
+  answer.say('meanwhile ')
+  await ended(second, turn)
+  a.process.kill('SIGCONT')
+  answer.say('afterwards')
+  answer.finish()
+  expect(await ended(first, turn)).toMatchObject({ outcome: 'interrupted' })
+  const next = await say(second, 'and now')
+  await ended(second, next)
+  for (const { frames } of [first, second]) {
+    expect(textsOf(frames).get(turn)).toBe('before ')
+    expect(frames.filter(({ type, turn_id }) => type === 'ai_stream_end' && turn_id === turn)).toHaveLength(1)
+  }
+  expect(upstream.requests).toHaveLength(2)
+})
