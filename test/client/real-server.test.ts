@@ -1,9 +1,8 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Chat, type ConnectOptions, connect, type Turn } from '../../src/client/index.ts'
 import { ask, startChatServer } from '../support/chat-server.ts'
 import { connect as connectBare } from '../support/client.ts'
+import { freePort } from '../support/free-port.ts'
 import { startProxy } from '../support/proxy.ts'
 import { spawnServer, startServer, temporaryDirectory } from '../support/server.ts'
 import { startUpstream } from '../support/upstream.ts'
@@ -19,17 +18,6 @@ async function textOf(turn: Turn): Promise<string> {
   let text = ''
   for await (const delta of turn) text += delta
   return text
-}
-
-/** For a server that is to come back to it. (One that was given by PORT=0 cannot be had again as long as its connections are remembered.) */
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return String(address.port)
 }
 
 const WORDS = Array.from({ length: 60 }, (_, index) => `word${index}ü `)
@@ -104,7 +92,7 @@ describe('the client on a real server', () => {
   it('C14 a server that dies in mid-answer interrupts it, and the next one answers anew', async () => {
     const upstream = await startUpstream()
     onTestFinished(() => upstream.close())
-    const PORT = await freePort()
+    const PORT = String(await freePort())
     const env = { PORT, DATA_DIR: temporaryDirectory(), OPENAI_BASE_URL: upstream.baseUrl, LLM_BACKOFF_MS: '1' }
     const first = await spawnServer(env)
     const chat = open(`${first.url}/ai-chat/one`)
@@ -179,7 +167,7 @@ describe('the client on a real server', () => {
   })
 
   it('L8 goes through a drain to the next server', async () => {
-    const env = { PORT: await freePort(), DATA_DIR: temporaryDirectory(), SIMULATED_DELAY_MS: '0' }
+    const env = { PORT: String(await freePort()), DATA_DIR: temporaryDirectory(), SIMULATED_DELAY_MS: '0' }
     const first = await spawnServer(env)
     const chat = open(`${first.url}/chat/one`)
     await chat.send('before').ended

@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { freePort } from './free-port.ts'
 
 /** A redis-server process of the test's own, on a port of its own. */
 export interface RedisProcess {
@@ -201,35 +200,6 @@ export async function isReplicating(replica: RedisProcess, master: RedisProcess)
 /** Resolves when a check answers true; asks again and again, because no event tells it. */
 export async function until(check: () => Promise<boolean> | boolean): Promise<void> {
   while (!(await check())) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
-}
-
-/** A port of which the one 10,000 above is free, too: a Cluster's bus listens there. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const server = createServer()
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    server.close()
-    await once(server, 'close')
-    if (port + 10_000 < 65_536) return port
-    // (Where the system only gives high ports, one below them is as free as any.)
-    const lower = port - 20_000 + Math.floor(Math.random() * 5_000)
-    if (await isFree(lower)) return lower
-  }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer()
-  server.listen(port, '127.0.0.1')
-  try {
-    await once(server, 'listening')
-  } catch {
-    return false
-  }
-  server.close()
-  await once(server, 'close')
-  return true
 }
 
 function fields(reply: unknown): Record<string, string> {

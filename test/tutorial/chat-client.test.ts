@@ -5,6 +5,7 @@ import type { ConsoleMessage, Page } from 'playwright-core'
 import { expect, onTestFinished, test } from 'vitest'
 import { launchBrowser } from '../support/browser.ts'
 import { connect } from '../support/client.ts'
+import { freePort } from '../support/free-port.ts'
 import { spawnServer, temporaryDirectory } from '../support/server.ts'
 import { printedClient } from './printed-client.ts'
 
@@ -25,16 +26,6 @@ async function servePage(script: () => string): Promise<string> {
   return `http://127.0.0.1:${(pages.address() as AddressInfo).port}`
 }
 
-/** A port for a server that returns to it; one that was chosen by the kernel is not given out again so soon. */
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return String(port)
-}
-
 /** The next console message that begins so. */
 function logged(page: Page, start: string): Promise<ConsoleMessage> {
   return page.waitForEvent('console', { predicate: (message) => message.text().startsWith(start), timeout: 15_000 })
@@ -43,7 +34,7 @@ function logged(page: Page, start: string): Promise<ConsoleMessage> {
 test('G11 the ChatClient (tutorial 5.2) chats, returns after a restart of the server, and finds the history', async () => {
   let script = ''
   const origin = await servePage(() => script)
-  const env = { DATA_DIR: temporaryDirectory(), ALLOWED_ORIGINS: origin, PORT: await freePort() }
+  const env = { DATA_DIR: temporaryDirectory(), ALLOWED_ORIGINS: origin, PORT: String(await freePort()) }
   const server = await spawnServer(env)
   script = printedClient('chat-client.js.txt', server.url)
   await using browser = await launchBrowser()
