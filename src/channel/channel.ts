@@ -20,7 +20,6 @@ const REREAD_MS = 1_000
 export abstract class Channel implements Follower {
   /** `<route>/<name>`: the name of the log. */
   readonly key: string
-  readonly name: string
   epoch: string = newId()
   /** The offset of the last entry that was folded and delivered. */
   head = 0
@@ -47,7 +46,6 @@ export abstract class Channel implements Follower {
     this.#coordination = coordination
     this.#clock = clock
     this.key = key
-    this.name = key.slice(key.indexOf('/') + 1)
   }
 
   /** Forgets what was folded. */
@@ -91,7 +89,7 @@ export abstract class Channel implements Follower {
       if (this.#isRead) records.push(...page.records)
       else for (const record of page.records) this.#take(record)
       offset = page.records.at(-1)?.offset ?? offset
-      more = page.records.length > 0
+      more = page.records.length > 0 && offset < page.head.offset
     }
     if (this.#isRead) this.#beginAt(epoch)
     for (const record of records) this.#take(record)

@@ -43,8 +43,6 @@ export const clientFrameSchema = z.discriminatedUnion('type', [
 export type ClientFrame = z.infer<typeof clientFrameSchema>
 /** The `type` of a client frame. */
 export type ClientFrameType = ClientFrame['type']
-/** The client frame of one type. */
-export type ClientFrameOf<T extends ClientFrameType> = Extract<ClientFrame, { type: T }>
 
 /** Every client frame type, in the order of SPEC.md's table. */
 export const CLIENT_FRAME_TYPES: readonly ClientFrameType[] = clientFrameSchema.options.map(
