@@ -1,11 +1,28 @@
 import { defineConfig } from 'vitest/config'
 
+/** What these do to their process, or measure of it, must not meet another file's. */
+const ALONE = ['test/machines/rules.test.ts', 'test/integration/slow-reader.test.ts', 'test/integration/floods.test.ts']
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // uWebSockets.js is a native addon with one event loop of its own: a process per file, never a worker thread.
+    // uWebSockets.js is a native addon with one event loop of its own: a process, never a worker thread.
     pool: 'forks',
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'shared',
+          include: ['test/**/*.test.ts'],
+          exclude: ALONE,
+          // A process for many files: starting one and importing everything anew costs a second of CPU a file.
+          isolate: false,
+          restoreMocks: true,
+          unstubGlobals: true,
+        },
+      },
+      { extends: true, test: { name: 'alone', include: ALONE } },
+    ],
   },
 })
