@@ -27,7 +27,7 @@ import { keepSweeping, keepTakingUp, takeUpUnfinished } from './upkeep.ts'
 /** Descriptors that are not connections: files, upstream sockets, those being closed. */
 const SPARE_FILES = 1_000
 /** How long interrupted turns may take to be written at the end of a drain, in ms. */
-const INTERRUPT_DEADLINE_MS = 2_000
+export const INTERRUPT_DEADLINE_MS = 2_000
 /** Over how long clients are told to spread their return, at least, in ms. */
 const RETURN_SPREAD_MS = 1_000
 
