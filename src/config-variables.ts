@@ -57,13 +57,13 @@ export const VARIABLES = {
     schema: host,
     takes: 'an address or host name',
     fallback: '127.0.0.1',
-    what: 'Where `/healthz` and `/readyz` answer.',
+    what: 'Where `/healthz`, `/readyz` and `/metrics` answer.',
   }),
   ADMIN_PORT: variable({
     schema: port,
     takes: 'a port from 0 (any free one) to 65535',
     fallback: '8001',
-    what: 'Where `/healthz` and `/readyz` answer.',
+    what: 'Where `/healthz`, `/readyz` and `/metrics` answer.',
   }),
   DATA_DIR: variable({
     schema: z.string().min(1),

@@ -14,6 +14,7 @@ import { openConfiguredCoordination } from './coordination/configured-coordinati
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import { openConfiguredLog } from './log/configured-log.ts'
+import { createServerMetrics } from './metrics/server-metrics.ts'
 import { createConfiguredModel } from './model/configured-model.ts'
 import { createSimulatedModel } from './model/simulated-model.ts'
 import { openFilesLimit } from './open-files.ts'
@@ -45,6 +46,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   const logger = parts.logger ?? pino({ level: 'silent' })
   const clock = parts.clock ?? createTimerWheel((error) => logger.error({ err: error }, 'a timer failed'))
   const telemetry = createTelemetry()
+  const metrics = createServerMetrics(telemetry)
   const connections = new Set<OpenConnection>()
   let running: Running | undefined
   let stopped: (() => void) | undefined
@@ -184,6 +186,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
             await log.check()
             return undefined
           },
+          metrics: () => metrics.metrics(),
         })
         const isShared = config.REDIS_URL !== undefined || parts.coordination !== undefined
         const endUpkeep = [keepSweeping(upkeep), ...(isShared ? [keepTakingUp(upkeep)] : [])]

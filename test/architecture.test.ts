@@ -14,6 +14,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
     'src/chats-and-rooms': [],
     'src/server-parts': [],
     'src/upkeep': [],
+    'src/metrics': [],
     'src/open-files': [],
     'src/prepare': [],
     'src/check-node': [],
@@ -44,6 +45,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   openai: /^src\/model\/openai-model[a-z-]*\.ts$/,
   'uWebSockets.js': /^src\/transport\/uws-(server|socket)\.ts$/,
+  '@prometheus-io/client': /^src\/metrics\//,
   'node:sqlite': /^src\/log\/sqlite-[a-z-]+\.ts$/,
   xstate: /^(machines\/|src\/actor\/interpreted-host\.ts$)/,
 }
