@@ -5,7 +5,7 @@ import { createTimerWheel } from './actor/timer-wheel.ts'
 import type { Channels } from './channel/channels.ts'
 import { ChatChannel } from './channel/chat-channel.ts'
 import { createChatsAndRooms } from './chats-and-rooms.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { accept } from './connection/accept.ts'
 import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
@@ -18,7 +18,7 @@ import { createServerMetrics } from './metrics/server-metrics.ts'
 import { createConfiguredModel } from './model/configured-model.ts'
 import { createSimulatedModel } from './model/simulated-model.ts'
 import { openFilesLimit } from './open-files.ts'
-import type { ServerParts, StatewireServer } from './server-parts.ts'
+import type { ServerParts, ServerRole, StatewireServer } from './server-parts.ts'
 import { count, createTelemetry } from './telemetry.ts'
 import { type AdminServer, listenAdmin } from './transport/admin-server.ts'
 import { readPages } from './transport/pages.ts'
@@ -37,12 +37,19 @@ interface Running {
   readonly coordination: Coordination
   readonly channels: Channels
   readonly transport: Transport
-  readonly admin: AdminServer
+  /** A worker has none: its supervisor asks it, and answers for all. */
+  readonly admin: AdminServer | undefined
   readonly endUpkeep: readonly (() => void)[]
 }
 
-/** Makes a server of a configuration and a team's own parts. */
-export function createServer(config: Config, parts: ServerParts = {}): StatewireServer {
+/**
+ * Makes a server of a configuration and a team's own parts. Throws {@link ConfigError} where the configuration asks for
+ * several processes: those are the command's, which gives each the role of a `worker`.
+ */
+export function createServer(config: Config, parts: ServerParts = {}, role: ServerRole = 'alone'): StatewireServer {
+  if (config.WORKERS > 1 && role === 'alone') {
+    throw new ConfigError(`WORKERS is ${config.WORKERS}, but createServer makes one process; the command makes several`)
+  }
   const logger = parts.logger ?? pino({ level: 'silent' })
   const clock = parts.clock ?? createTimerWheel((error) => logger.error({ err: error }, 'a timer failed'))
   const telemetry = createTelemetry()
@@ -102,7 +109,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
     await transport.close()
     await coordination.close()
     await log.close()
-    await admin.close()
+    await admin?.close()
     logger.info('stopped')
   }
 
@@ -113,6 +120,18 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
       onAllReleased = resolve
       if (connections.size === 0) resolve()
     })
+  }
+
+  const health = () => ({ ok: !server.matches('stopped'), text: server.matches('stopped') ? 'stopped' : 'ok' })
+
+  async function readiness(): Promise<string | undefined> {
+    if (running === undefined || !server.matches('listening')) return isDraining() ? 'draining' : 'starting'
+    try {
+      await running.log.check()
+      return undefined
+    } catch (error) {
+      return error instanceof Error ? error.message : 'not ready'
+    }
   }
 
   async function start(): Promise<void> {
@@ -164,6 +183,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
       }
       const transport = await listen({
         config,
+        isShared: role === 'worker',
         pages: readPages(),
         onOpen(socket, request) {
           const connection = accept(socket, request, acceptOptions)
@@ -177,17 +197,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         onFault: (error) => logger.error({ err: error }, 'a handler of the transport failed'),
       })
       try {
-        const admin = await listenAdmin({
-          host: config.ADMIN_HOST,
-          port: config.ADMIN_PORT,
-          health: () => (server.matches('stopped') ? 'stopped' : undefined),
-          async readiness() {
-            if (!server.matches('listening')) return isDraining() ? 'draining' : 'starting'
-            await log.check()
-            return undefined
-          },
-          metrics: () => metrics.metrics(),
-        })
+        const admin = role === 'worker' ? undefined : await listenAdmin({ config, health, readiness, metrics })
         const isShared = config.REDIS_URL !== undefined || parts.coordination !== undefined
         const endUpkeep = [keepSweeping(upkeep), ...(isShared ? [keepTakingUp(upkeep)] : [])]
         running = { log, coordination, channels, transport, admin, endUpkeep }
@@ -208,13 +218,9 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   return {
     async start() {
       await start()
-      logger.info(
-        {
-          address: `http://${config.HOST}:${running?.transport.port}`,
-          admin: `http://${config.ADMIN_HOST}:${running?.admin.port}`,
-        },
-        'listening',
-      )
+      const address = `http://${config.HOST}:${running?.transport.port}`
+      const admin = running?.admin && `http://${config.ADMIN_HOST}:${running.admin.port}`
+      logger.info({ address, admin }, 'listening')
     },
     stop() {
       server.send({ type: 'server.stop' })
@@ -224,8 +230,10 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
       return running?.transport.port ?? 0
     },
     get adminPort() {
-      return running?.admin.port ?? 0
+      return running?.admin?.port ?? 0
     },
+    readiness,
+    metrics,
     telemetry,
   }
 }

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Registry } from '@prometheus-io/client'
 import { CLOSES } from '../protocol/close-codes.ts'
 import type { Telemetry } from '../telemetry.ts'
+import { type MetricRows, metricRowsSchema } from './metric-rows.ts'
 import { processMetrics } from './process-metrics.ts'
 
 /** Close codes that get a row of their own; a client may choose any from 4000 to 4999, and each row is kept for ever. */
@@ -9,11 +10,19 @@ const TOLD_CODES: ReadonlySet<number> = new Set([
   ...[1000, 1001, 1002, 1005, 1006, 1007],
 ])
 
+/** What Prometheus is told of a server and its process. */
+export interface ServerMetrics {
+  /** In Prometheus' text format. */
+  text(): Promise<string>
+  /** To be added to those of other processes. */
+  rows(): Promise<MetricRows>
+}
+
 /**
- * What Prometheus is told of a server and its process. The server's own numbers are read from the telemetry when they
+ * The metrics of a server and its process. The server's own numbers are read from the telemetry when they
  * are asked for, so counting costs it nothing more.
  */
-export function createServerMetrics(telemetry: Telemetry): Registry {
+export function createServerMetrics(telemetry: Telemetry): ServerMetrics {
   const registry = new Registry()
   const registers = [registry]
 
@@ -77,5 +86,9 @@ export function createServerMetrics(telemetry: Telemetry): Registry {
     'reason',
     () => telemetry.cuts,
   )
-  return Registry.merge([registry, processMetrics()])
+  const all = Registry.merge([registry, processMetrics()])
+  return {
+    text: () => all.metrics(),
+    rows: async () => metricRowsSchema.parse(JSON.parse(JSON.stringify(await all.getMetricsAsJSON()))),
+  }
 }

@@ -115,11 +115,10 @@ test('a port that is taken is told with the names of its variables, and nothing 
 
 test('an address that is not this machine is told', async () => {
   const listening = listenAdmin({
-    host: '192.0.2.1',
-    port: 0,
-    health: () => undefined,
+    config: { ADMIN_HOST: '192.0.2.1', ADMIN_PORT: 0 },
+    health: () => ({ ok: true, text: 'ok' }),
     readiness: async () => undefined,
-    metrics: async () => '',
+    metrics: { text: async () => '' },
   })
   await expect(listening).rejects.toThrow('cannot listen on 192.0.2.1:0 (ADMIN_HOST, ADMIN_PORT): EADDRNOTAVAIL')
   await expect(startServer({ HOST: '192.0.2.1' })).rejects.toThrow('cannot listen on 192.0.2.1:0 (HOST, PORT): ')
