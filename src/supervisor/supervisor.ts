@@ -150,9 +150,9 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
     async start() {
       const claimed = await claimPort(config)
       port = claimed.port
-      admin = await listenAdmin({ config, health, readiness, metrics: { text: showMetrics } })
-      letConnectionsMigrate(logger)
       try {
+        admin = await listenAdmin({ config, health, readiness, metrics: { text: showMetrics } })
+        letConnectionsMigrate(logger)
         await startAll()
       } catch (error) {
         await stop()
@@ -161,7 +161,7 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
         await claimed.release()
       }
       const address = `http://${config.HOST}:${port}`
-      const adminAddress = `http://${config.ADMIN_HOST}:${admin.port}`
+      const adminAddress = `http://${config.ADMIN_HOST}:${admin?.port}`
       logger.info({ address, admin: adminAddress, workers: config.WORKERS }, 'listening')
     },
     reload() {

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import type { Logger } from 'pino'
 import type { Clock } from '../actor/clock.ts'
 import type { MetricRows } from '../metrics/metric-rows.ts'
 import { type FromWorker, fromWorkerSchema, type Question, type ToWorker } from './worker-messages.ts'
@@ -8,6 +9,7 @@ export interface WorkerProcessOptions {
   readonly file: string
   readonly env: NodeJS.ProcessEnv
   readonly clock: Clock
+  readonly logger: Logger
   /** It accepts connections, on this port. */
   readonly onListening: (port: number) => void
   /** It has ended, and all that it said has been heard. The last call. */
@@ -20,13 +22,15 @@ export interface Exit {
   readonly cause: string
   /** Why it could not start, where an operator can mend it. */
   readonly problem: string | undefined
+  /** What it told last of what it counted. */
+  readonly rows: MetricRows
 }
 
 /** One process of a server, as its supervisor holds it. Every member is safe to call after its end. */
 export interface WorkerProcess {
   /** Undefined where it could not even be made. */
   readonly pid: number | undefined
-  /** What it told last of what it counts. */
+  /** What it told last of what it counts; empty after its end. */
   readonly rows: MetricRows
   /** Rejects when it does not answer within the deadline, or ends before. */
   isAlive(deadlineMs: number): Promise<void>
@@ -46,7 +50,8 @@ interface Asked {
 }
 
 /** Starts a process of this server. It shares standard output and error with the supervisor, for its log. */
-export function startProcess({ file, env, clock, onListening, onExit }: WorkerProcessOptions): WorkerProcess {
+export function startProcess(options: WorkerProcessOptions): WorkerProcess {
+  const { file, env, clock, logger, onListening, onExit } = options
   const child = fork(file, { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const asked = new Map<number, Asked>()
   let asks = 0
@@ -54,7 +59,10 @@ export function startProcess({ file, env, clock, onListening, onExit }: WorkerPr
   let problem: string | undefined
 
   child.on('message', (data) => {
-    const message = fromWorkerSchema.parse(data)
+    const { data: message } = fromWorkerSchema.safeParse(data)
+    // A reload starts what is on the disk now.
+    if (message === undefined)
+      return logger.error('a worker is of a version that this supervisor does not know: restart the whole server')
     switch (message.type) {
       case 'listening':
         return onListening(message.port)
@@ -70,7 +78,9 @@ export function startProcess({ file, env, clock, onListening, onExit }: WorkerPr
   })
   void ended(child).then((cause) => {
     for (const { fail } of asked.values()) fail(new Error('the worker has ended'))
-    onExit({ cause, problem })
+    const exit = { cause, problem, rows }
+    rows = []
+    onExit(exit)
   })
 
   function send(message: ToWorker): void {

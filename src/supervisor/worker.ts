@@ -3,6 +3,7 @@ import { type WorkerEvent, workerMachine } from '../../machines/worker.machine.t
 import type { Actor } from '../actor/actor-host.ts'
 import type { Clock } from '../actor/clock.ts'
 import { createInterpretedHost } from '../actor/interpreted-host.ts'
+import { StartError } from '../told.ts'
 import { type Exit, startProcess, type WorkerProcess } from './worker-process.ts'
 
 /** How often a worker is asked for a sign of life, in ms. */
@@ -26,7 +27,7 @@ export interface WorkersOptions {
   /** How long a draining process may take before it is killed, in ms. */
   readonly drainDeadlineMs: number
   /** A process has ended; its last words were heard. */
-  readonly onExit: (process: WorkerProcess) => void
+  readonly onExit: (exit: Exit) => void
   /** A worker died, and is to be started again. */
   readonly onDeath: () => void
 }
@@ -36,17 +37,9 @@ export interface Worker {
   readonly actor: Actor<WorkerEvent>
   /** The process that it has now, or had last. */
   readonly process: WorkerProcess
-  /** Resolves with the port when its first process listens; rejects with {@link WorkerError} if that never happens. */
+  /** Resolves with the port when its first process listens; rejects with {@link StartError} if that never happens. */
   readonly whenListening: Promise<number>
   readonly whenEnded: Promise<void>
-}
-
-/** A worker could not start: one line that says why. */
-export class WorkerError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'WorkerError'
-  }
 }
 
 /** What the chart's actions know of a worker. */
@@ -82,6 +75,7 @@ export function createWorkers(options: WorkersOptions): (env: NodeJS.ProcessEnv)
           const process = startProcess({
             file,
             clock,
+            logger,
             env: subject.env,
             onListening(port) {
               subject.port = port
@@ -91,7 +85,7 @@ export function createWorkers(options: WorkersOptions): (env: NodeJS.ProcessEnv)
               subject.exit = exit
               const isExpected = subject.actor?.matches('draining') === true
               logger[isExpected ? 'info' : 'warn']({ worker: process.pid, cause: exit.cause }, 'a worker has ended')
-              onExit(process)
+              onExit(exit)
               subject.actor?.send({ type: 'worker.exited' })
             },
           })
@@ -125,7 +119,7 @@ export function createWorkers(options: WorkersOptions): (env: NodeJS.ProcessEnv)
         },
         tellEnded({ exit, listening, ended }) {
           const why = exit?.problem ?? `cannot go on: a worker ended before it listened (${exit?.cause ?? 'stopped'})`
-          listening.reject(new WorkerError(why))
+          listening.reject(new StartError(why))
           ended.resolve()
         },
       },
