@@ -29,6 +29,8 @@ import { keepSweeping, keepTakingUp, takeUpUnfinished } from './upkeep.ts'
 const SPARE_FILES = 1_000
 /** How long interrupted turns may take to be written at the end of a drain, in ms. */
 export const INTERRUPT_DEADLINE_MS = 2_000
+/** How long whoever was accepted before the port was closed may take to say what it wants, in ms. */
+const SETTLING_MS = 1_000
 /** Over how long clients are told to spread their return, at least, in ms. */
 const RETURN_SPREAD_MS = 1_000
 
@@ -65,8 +67,13 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
     serverMachine,
     {
       guards: {},
-      delays: { drainDeadline: () => config.DRAIN_MS, interruptDeadline: () => INTERRUPT_DEADLINE_MS },
+      delays: {
+        settling: () => SETTLING_MS,
+        drainDeadline: () => config.DRAIN_MS,
+        interruptDeadline: () => INTERRUPT_DEADLINE_MS,
+      },
       actions: {
+        stopAccepting: () => running?.transport.stopAccepting(),
         drain() {
           logger.info({ connections: connections.size }, 'draining')
           running?.transport.stopAccepting()
@@ -89,7 +96,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
     { onError: (_, error) => logger.fatal({ err: error }, 'the server failed by its own fault') },
   ).create(undefined)
 
-  const isDraining = () => !server.matches('starting') && !server.matches('listening')
+  const isDraining = () => server.matches('draining') || server.matches('stopped')
 
   function* runningChats(): Generator<ChatChannel> {
     for (const channel of running?.channels.all() ?? [])
@@ -125,7 +132,8 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
   const health = () => ({ ok: !server.matches('stopped'), text: server.matches('stopped') ? 'stopped' : 'ok' })
 
   async function readiness(): Promise<string | undefined> {
-    if (running === undefined || !server.matches('listening')) return isDraining() ? 'draining' : 'starting'
+    if (running === undefined || !server.matches('listening'))
+      return server.matches('starting') ? 'starting' : 'draining'
     try {
       await running.log.check()
       return undefined
@@ -223,7 +231,8 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
       logger.info({ address, admin }, 'listening')
     },
     stop() {
-      server.send({ type: 'server.stop' })
+      // One of several is left by and by, one that has not begun to listen at once.
+      if (role === 'alone' || !server.send({ type: 'server.leave' })) server.send({ type: 'server.stop' })
       return whenStopped
     },
     get port() {
