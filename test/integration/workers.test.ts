@@ -1,9 +1,12 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { createServer } from '../../src/server.ts'
 import { ended, say } from '../support/chat-server.ts'
 import { type Client, connect, textsOf } from '../support/client.ts'
 import { until } from '../support/redis.ts'
+import { spawnServer } from '../support/server.ts'
 import { isAlive, spawnWorkers, type WorkersServer } from '../support/workers.ts'
 
 /** Enough for the kernel's hash to give each of two workers some, but once in a million. */
@@ -130,5 +133,17 @@ describe('several workers', { timeout: 60_000 }, () => {
     await until(() => server.process.exitCode !== null)
     expect(server.process.exitCode).toBe(1)
     await until(() => !pids.some(isAlive))
+  })
+
+  test('one process alone has nothing to reload: it says so, and goes on', async () => {
+    const server = await spawnServer({ STORE: 'memory' })
+    server.process.kill('SIGHUP')
+    await until(() => server.lines.some((line) => line.includes('one process alone cannot be reloaded; it goes on')))
+    expect((await connect(`${server.url}/ws`)).ws.readyState).toBe(1)
+  })
+
+  test('as a library, a server is one process, and does not ignore in silence that more are asked for', () => {
+    const config = loadConfig({ WORKERS: '2', REDIS_URL: 'redis://127.0.0.1:1' })
+    expect(() => createServer(config)).toThrow('WORKERS is 2, but createServer makes one process')
   })
 })
