@@ -49,7 +49,7 @@ interface Running {
  * several processes: those are the command's, which gives each the role of a `worker`.
  */
 export function createServer(config: Config, parts: ServerParts = {}, role: ServerRole = 'alone'): StatewireServer {
-  if (config.WORKERS > 1 && role === 'alone') {
+  if (config.WORKERS > 1) {
     throw new ConfigError(`WORKERS is ${config.WORKERS}, but createServer makes one process; the command makes several`)
   }
   const logger = parts.logger ?? pino({ level: 'silent' })

@@ -7,8 +7,10 @@ import { claimPort } from '../transport/bind.ts'
 import { letConnectionsMigrate } from './tcp-migration.ts'
 import { createWorkers, type Worker } from './worker.ts'
 
-/** How long a worker may take to tell of itself when the admin port is asked, in ms. */
-const REPORT_DEADLINE_MS = 1_000
+/** How long a worker may take to tell what it counted, in ms: all are waited for. */
+const COUNT_DEADLINE_MS = 1_000
+/** How long it may take to say that it is not ready, in ms: its log gets a second to answer. The first ready one will do. */
+const READINESS_DEADLINE_MS = 3_000
 /** What a draining worker may take beyond DRAIN_MS and CLOSE_DEADLINE_MS, in ms: to write what it interrupted, and to end. */
 const DRAIN_SPARE_MS = 10_000
 
@@ -53,7 +55,7 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
     if (stopped !== undefined) throw new Error('cannot go on: stopped while starting')
     const { MAX_CONNECTIONS: all, WORKERS: of } = config
     const share = all === undefined ? '' : String(Math.floor(all / of) + (place < all % of ? 1 : 0))
-    const worker = startWorker({ ...process.env, PORT: String(port), MAX_CONNECTIONS: share })
+    const worker = startWorker({ ...process.env, WORKERS: '1', PORT: String(port), MAX_CONNECTIONS: share })
     workers.add(worker)
     void worker.whenEnded.then(() => workers.delete(worker))
     return worker
@@ -83,7 +85,7 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
   async function readiness(): Promise<string | undefined> {
     if (stopped !== undefined) return 'draining'
     const asked = listening().map(async ({ process }) => {
-      const problem = await process.readiness(REPORT_DEADLINE_MS)
+      const problem = await process.readiness(READINESS_DEADLINE_MS)
       if (problem !== undefined) throw new Error(problem)
     })
     try {
@@ -98,7 +100,7 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
 
   async function showMetrics(): Promise<string> {
     // One that does not answer is shown as it was last.
-    await Promise.allSettled([...workers].map(({ process }) => process.count(REPORT_DEADLINE_MS)))
+    await Promise.allSettled([...workers].map(({ process }) => process.count(COUNT_DEADLINE_MS)))
     return sums.text(() => [...workers].map(({ process }) => process.rows))
   }
 

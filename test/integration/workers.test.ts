@@ -72,6 +72,11 @@ describe('several workers', { timeout: 60_000 }, () => {
     // What the dead one had counted when it was last asked still counts.
     expect(after.connections_opened_total).toBe(CONNECTIONS + returned.length)
     expect(after.frames_received_total).toBe(2)
+
+    await server.redis.kill()
+    const unready = [503, expect.stringContaining('no worker is ready: Redis did not answer')]
+    await expect.poll(() => server.admin('/readyz'), { timeout: 20_000 }).toEqual(unready)
+    expect(await server.admin('/healthz')).toEqual([200, 'ok: 2 of 2 workers are well\n'])
   })
 
   test('a frozen worker does not hold up the admin port, and is killed and replaced within a few seconds', async () => {
@@ -122,9 +127,16 @@ describe('several workers', { timeout: 60_000 }, () => {
     await until(() => !pids.some(isAlive))
   })
 
-  test('a second signal ends all at once', async () => {
-    const server = await spawnWorkers({ WORKERS: '2', SIMULATED_DELAY_MS: '1000', DRAIN_MS: '60000' })
-    const client = await connect(`${server.url}/ai-chat/one`)
+  test('each worker has its share of MAX_CONNECTIONS; a second signal ends all at once', async () => {
+    const env = { SIMULATED_DELAY_MS: '1000', DRAIN_MS: '60000', MAX_CONNECTIONS: '2' }
+    const server = await spawnWorkers({ WORKERS: '2', ...env })
+    const closes = new Map<Client, number>()
+    const clients = await connectAll(server)
+    for (const client of clients) void client.closed.then(({ code }) => closes.set(client, code))
+    await until(() => closes.size === CONNECTIONS - 2)
+    expect(new Set(closes.values())).toEqual(new Set([1013]))
+
+    const client = clients.find((each) => !closes.has(each)) as Client
     await say(client, 'one two three four')
     const pids = server.pids()
     server.process.kill('SIGINT')

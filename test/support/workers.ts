@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { onTestFinished } from 'vitest'
-import { startRedis, until } from './redis.ts'
+import { type RedisProcess, startRedis, until } from './redis.ts'
 import { type Env, type ServerProcess, spawnServer } from './server.ts'
 
 /** A server of several processes, with a Redis of its own. */
 export interface WorkersServer extends ServerProcess {
+  readonly redis: RedisProcess
   /** The processes of its workers, as the system knows them. */
   pids(): number[]
   /** What an admin path answers: status and text. */
@@ -15,9 +16,9 @@ export interface WorkersServer extends ServerProcess {
 
 /** Starts `src/main.ts` with WORKERS, and waits until all of them listen. None outlives the test. */
 export async function spawnWorkers(env: Env): Promise<WorkersServer> {
-  const { url: REDIS_URL, close } = await startRedis()
-  onTestFinished(close)
-  const server = await spawnServer({ REDIS_URL, ...env })
+  const redis = await startRedis()
+  onTestFinished(redis.close)
+  const server = await spawnServer({ REDIS_URL: redis.url, ...env })
   const admin = async (path: string): Promise<[number, string]> => {
     const response = await fetch(`${server.adminUrl}${path}`)
     return [response.status, await response.text()]
@@ -35,6 +36,7 @@ export async function spawnWorkers(env: Env): Promise<WorkersServer> {
   })
   return {
     ...server,
+    redis,
     pids,
     admin,
     async metrics() {
