@@ -46,7 +46,7 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
     clock,
     logger,
     drainDeadlineMs: config.DRAIN_MS + config.CLOSE_DEADLINE_MS + DRAIN_SPARE_MS,
-    onExit: ({ rows }) => sums.keep(rows),
+    onExit: sums.keep,
     onDeath: () => restarts++,
   })
 

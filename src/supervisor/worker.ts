@@ -3,6 +3,7 @@ import { type WorkerEvent, workerMachine } from '../../machines/worker.machine.t
 import type { Actor } from '../actor/actor-host.ts'
 import type { Clock } from '../actor/clock.ts'
 import { createInterpretedHost } from '../actor/interpreted-host.ts'
+import type { MetricRows } from '../metrics/metric-rows.ts'
 import { StartError } from '../told.ts'
 import { type Exit, startProcess, type WorkerProcess } from './worker-process.ts'
 
@@ -26,8 +27,8 @@ export interface WorkersOptions {
   readonly logger: Logger
   /** How long a draining process may take before it is killed, in ms. */
   readonly drainDeadlineMs: number
-  /** A process has ended; its last words were heard. */
-  readonly onExit: (exit: Exit) => void
+  /** A process has ended, and this is what it counted. */
+  readonly onExit: (rows: MetricRows) => void
   /** A worker died, and is to be started again. */
   readonly onDeath: () => void
 }
@@ -84,8 +85,9 @@ export function createWorkers(options: WorkersOptions): (env: NodeJS.ProcessEnv)
             onExit(exit) {
               subject.exit = exit
               const isExpected = subject.actor?.matches('draining') === true
-              logger[isExpected ? 'info' : 'warn']({ worker: process.pid, cause: exit.cause }, 'a worker has ended')
-              onExit(exit)
+              const { cause, problem, rows } = exit
+              logger[isExpected ? 'info' : 'warn']({ worker: process.pid, cause, problem }, 'a worker has ended')
+              onExit(rows)
               subject.actor?.send({ type: 'worker.exited' })
             },
           })
@@ -147,6 +149,7 @@ export function createWorkers(options: WorkersOptions): (env: NodeJS.ProcessEnv)
     return {
       actor,
       get process() {
+        // The chart has started one when it is made.
         return subject.process as WorkerProcess
       },
       whenListening: listening.promise,
