@@ -11,6 +11,8 @@ import { createWorkers, type Worker } from './worker.ts'
 const COUNT_DEADLINE_MS = 1_000
 /** How long it may take to say that it is not ready, in ms: its log gets a second to answer. The first ready one will do. */
 const READINESS_DEADLINE_MS = 3_000
+/** The states of a worker that had listened, and serves nobody now. */
+const DOWN = ['frozen', 'waiting', 'restarting']
 /** What a draining worker may take beyond DRAIN_MS and CLOSE_DEADLINE_MS, in ms: to write what it interrupted, and to end. */
 const DRAIN_SPARE_MS = 10_000
 
@@ -73,13 +75,12 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
 
   const listening = () => [...workers].filter(({ actor }) => actor.matches('listening'))
 
-  /** Those that are just starting are given the time. */
+  /** The whole is well while one worker serves, or is about to for the first time. */
   function health(): Report {
-    const { WORKERS: all } = config
-    const states = countByState()
     const well = listening().filter(({ actor }) => !actor.matches('listening.heartbeat.askedAgain')).length
-    const down = (states.get('waiting') ?? 0) + (states.get('frozen') ?? 0)
-    return { ok: down < all, text: `${down < all ? 'ok: ' : ''}${well} of ${all} workers are well` }
+    const isDown = ({ actor }: Worker) => DOWN.some((state) => actor.matches(state))
+    const ok = ![...workers].every(isDown)
+    return { ok, text: `${ok ? 'ok: ' : ''}${well} of ${config.WORKERS} workers are well` }
   }
 
   async function readiness(): Promise<string | undefined> {
@@ -130,8 +131,10 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
   }
 
   async function startAll(): Promise<void> {
-    for (let place = 0; place < config.WORKERS; place++) places.push(begin(place))
-    await Promise.all(places.map(({ whenListening }) => whenListening))
+    const all = Array.from({ length: config.WORKERS }, (_, place) => begin(place))
+    await Promise.all(all.map(({ whenListening }) => whenListening))
+    // Not before: until then there is nothing to reload.
+    places.push(...all)
   }
 
   async function stopAll(): Promise<void> {

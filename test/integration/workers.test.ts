@@ -79,7 +79,7 @@ describe('several workers', { timeout: 60_000 }, () => {
     expect(await server.admin('/healthz')).toEqual([200, 'ok: 2 of 2 workers are well\n'])
   })
 
-  test('a frozen worker does not hold up the admin port, and is killed and replaced within a few seconds', async () => {
+  test('a frozen worker does not hold up the admin port, and is killed and replaced within a few seconds; with none left, healthz says so', async () => {
     const server = await spawnWorkers({ WORKERS: '2' })
     const [frozen = 0] = server.pids()
     await connectAll(server)
@@ -101,6 +101,11 @@ describe('several workers', { timeout: 60_000 }, () => {
       worker_restarts_total: 1,
       connections_opened_total: (opened ?? 0) + CONNECTIONS - lost.length,
     })
+
+    for (const pid of server.pids()) process.kill(pid, 'SIGKILL')
+    await until(async () => (await server.admin('/healthz'))[0] === 503)
+    expect((await server.admin('/readyz'))[1]).toBe('no worker is ready: none listens\n')
+    await until(async () => (await server.admin('/healthz'))[1] === 'ok: 2 of 2 workers are well\n')
   })
 
   test('L8 SIGTERM drains all workers: running turns end, and the supervisor ends last, with 0', async () => {
