@@ -17,8 +17,8 @@ const RELOADS = Math.max(1, CUTS / 100)
 /** In `npm run test:faults`; a frozen worker takes five seconds to be noticed, which `workers.test.ts` waits for once. */
 const FREEZES = CUTS > 100 ? RELOADS : 0
 const MS_A_ROUND = 30_000
-/** Streams of connections, each of which makes the next when the last is done. */
-const STREAMS = 4
+/** Streams of connections, each of which makes the next when the last is done. They compete with what they wait for. */
+const STREAMS = CUTS > 100 ? 4 : 2
 /** Connections made at once while a worker is frozen: about half of them meet it. */
 const AT_ONCE = 40
 const WORKERS = 2
