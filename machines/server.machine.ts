@@ -5,6 +5,8 @@ export type ServerEvent =
   | { type: 'server.listening' }
   /** SIGTERM, SIGINT, or `stop()`. */
   | { type: 'server.stop' }
+  /** The same for one process of several. */
+  | { type: 'server.leave' }
   /** No turn runs any more. */
   | { type: 'server.drained' }
 
@@ -12,13 +14,14 @@ export type ServerEvent =
 export const serverMachine = setup({
   types: { events: {} as ServerEvent },
   actions: {
+    stopAccepting: () => {},
     /** Stops accepting, tells every connection, and `server.drained` when no turn runs. */
     drain: () => {},
     interruptTurns: () => {},
     /** Closes connections with 1001, then the log. */
     shutDown: () => {},
   },
-  delays: { drainDeadline: 0, interruptDeadline: 0 },
+  delays: { settling: 0, drainDeadline: 0, interruptDeadline: 0 },
 }).createMachine({
   id: 'server',
   description: 'The server from its start to its stop.',
@@ -30,7 +33,13 @@ export const serverMachine = setup({
     },
     listening: {
       description: 'Accepting connections.',
+      on: { 'server.stop': { target: 'draining' }, 'server.leave': { target: 'leaving' } },
+    },
+    leaving: {
+      description: 'Other processes take the new connections; whoever was accepted just before is let in, and not cut.',
+      entry: 'stopAccepting',
       on: { 'server.stop': { target: 'draining' } },
+      after: { settling: { target: 'draining' } },
     },
     draining: {
       description: 'Accepting nothing; running turns get until the deadline.',

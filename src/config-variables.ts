@@ -53,17 +53,24 @@ export const VARIABLES = {
     fallback: '8000',
     what: 'Where clients connect.',
   }),
+  WORKERS: whole(
+    'Processes that share `PORT`, under a supervisor; more than one takes a `REDIS_URL`.',
+    'processes',
+    1,
+    1,
+    128,
+  ),
   ADMIN_HOST: variable({
     schema: host,
     takes: 'an address or host name',
     fallback: '127.0.0.1',
-    what: 'Where `/healthz` and `/readyz` answer.',
+    what: 'Where `/healthz`, `/readyz` and `/metrics` answer.',
   }),
   ADMIN_PORT: variable({
     schema: port,
     takes: 'a port from 0 (any free one) to 65535',
     fallback: '8001',
-    what: 'Where `/healthz` and `/readyz` answer.',
+    what: 'Where `/healthz`, `/readyz` and `/metrics` answer.',
   }),
   DATA_DIR: variable({
     schema: z.string().min(1),
@@ -124,9 +131,9 @@ export const VARIABLES = {
   }),
   SIMULATED_DELAY_MS: wholeOr('Delay of each word of the simulated model.', 'ms', '50 to 200, at random', 0, 60_000),
   MAX_CONNECTIONS: wholeOr(
-    'Connections at once; more are closed with 1013.',
+    'Connections at once; more are closed with 1013. Of several `WORKERS`, each has an equal share.',
     'connections',
-    'the open-files limit less 1,000',
+    'the open-files limit less 1,000, for each worker',
     1,
     10_000_000,
   ),

@@ -11,7 +11,6 @@ export class ConfigError extends Error {
 
 /** Names that the design fixes for later versions: set today, they would be ignored in silence, so they are refused. */
 const LATER: Readonly<Record<string, (value: string) => boolean>> = {
-  WORKERS: (value) => value !== '1',
   ACTOR_HOST: (value) => value !== 'interpreted',
 }
 
@@ -45,6 +44,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       'MODEL_PROVIDER is openai, which takes an OPENAI_API_KEY or an OPENAI_BASE_URL; both are unset',
     )
   }
+  const { WORKERS, REDIS_URL, MAX_CONNECTIONS } = config
+  if (WORKERS > 1 && REDIS_URL === undefined)
+    throw new ConfigError(`WORKERS is ${WORKERS}, which takes a REDIS_URL that the workers share; it is unset`)
+  if (MAX_CONNECTIONS !== undefined && MAX_CONNECTIONS < WORKERS)
+    throw new ConfigError(
+      `MAX_CONNECTIONS is ${MAX_CONNECTIONS}, but takes one for each of ${WORKERS} WORKERS at least`,
+    )
   const hasModel = config.OPENAI_API_KEY !== undefined || config.OPENAI_BASE_URL !== undefined
   return Object.freeze({
     ...config,

@@ -21,6 +21,7 @@ export {
 } from './log/channel-log.ts'
 export { createMemoryLog } from './log/memory-log.ts'
 export { openSqliteLog } from './log/sqlite-log.ts'
+export type { ServerMetrics } from './metrics/server-metrics.ts'
 export {
   type ChatModel,
   ModelError,
@@ -32,6 +33,6 @@ export {
 export type { Entry, Outcome, Usage } from './protocol/entry.ts'
 export type { Position } from './protocol/position.ts'
 export { createServer } from './server.ts'
-export type { ServerParts, StatewireServer } from './server-parts.ts'
+export type { ServerParts, ServerRole, StatewireServer } from './server-parts.ts'
 export type { Telemetry } from './telemetry.ts'
 export type { Route, UpgradeRequest } from './transport/upgrade.ts'

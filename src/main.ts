@@ -1,24 +1,16 @@
 #!/usr/bin/env node
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type Logger, pino } from 'pino'
-import { ConfigError, loadConfig } from './config.ts'
+import { loadConfig } from './config.ts'
 import { helpText, versionText } from './help.ts'
-import { LogError } from './log/channel-log.ts'
-import { createServer } from './server.ts'
+import { createLogger } from './logger.ts'
+import { obeySignals } from './signals.ts'
 import { runChat } from './terminal/run-chat.ts'
+import { tellFailure } from './told.ts'
 
-function createLogger(level: string): Logger {
-  if (!process.stdout.isTTY) return pino({ level })
-  return pino({
-    level,
-    transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss' } },
-  })
-}
-
-function fail(message: string): void {
-  process.stderr.write(`statewire: ${message}\n`)
-  process.exitCode = 1
-}
+/** Runs from source and from `dist` alike: the neighbour has the same ending as this file. */
+const WORKER_FILE = fileURLToPath(new URL(`./run-worker${extname(import.meta.url)}`, import.meta.url))
 
 async function main(): Promise<void> {
   if (process.argv[2] === 'chat') return chat(process.argv.slice(3))
@@ -39,33 +31,21 @@ async function chat(args: string[]): Promise<void> {
 async function serve(): Promise<void> {
   const config = loadConfig(process.env)
   const logger = createLogger(config.LOG_LEVEL)
-  const server = createServer(config, { logger })
-  let isStopping = false
-  const stop = (signal: NodeJS.Signals) => {
-    // The second signal of an impatient operator, whichever it is, ends the process at once.
-    if (isStopping) process.exit(1)
-    isStopping = true
-    logger.info({ signal }, 'stopping')
-    server.stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        logger.fatal({ err: error }, 'the stop failed')
-        process.exit(1)
-      },
-    )
+  if (config.WORKERS > 1) {
+    const { createSupervisor } = await import('./supervisor/supervisor.ts')
+    const supervisor = createSupervisor(config, logger, WORKER_FILE)
+    obeySignals(supervisor, logger)
+    await supervisor.start()
+  } else {
+    // Loaded here alone: a supervisor serves nobody, and needs nothing of a server.
+    const { createServer } = await import('./server.ts')
+    const server = createServer(config, { logger })
+    obeySignals({ stop: server.stop, abort: () => {}, reload: undefined }, logger)
+    await server.start()
   }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
-  await server.start()
 }
 
 main().catch((error: unknown) => {
-  if (!(error instanceof Error)) fail(String(error))
-  else fail(isTold(error) ? error.message : (error.stack ?? error.message))
+  tellFailure(error)
+  process.exitCode = 1
 })
-
-/** What an operator can mend is told in one line; a stack is for what we must mend. */
-function isTold(error: Error): boolean {
-  const isUsage = 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_')
-  return error instanceof ConfigError || error instanceof LogError || isUsage || error.message.startsWith('cannot ')
-}

@@ -4,6 +4,7 @@ import type { SignIn } from './connection/admission.ts'
 import type { OnTransition } from './connection/on-transition.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
+import type { ServerMetrics } from './metrics/server-metrics.ts'
 import type { ChatModel } from './model/chat-model.ts'
 import type { Telemetry } from './telemetry.ts'
 
@@ -23,6 +24,9 @@ export interface ServerParts extends Partial<SignIn> {
   readonly onTransition?: OnTransition
 }
 
+/** Whether a process is the whole server, or one of several on one port under a supervisor, which has the admin port. */
+export type ServerRole = 'alone' | 'worker'
+
 /** A server. It does nothing until it is started, and can be started once. */
 export interface StatewireServer {
   /** Opens the log, takes up unfinished turns, listens. Rejects with what is in the way, in one sentence. */
@@ -32,5 +36,9 @@ export interface StatewireServer {
   /** The ports that it is bound to, once started. */
   readonly port: number
   readonly adminPort: number
+  /** Why it may not be sent connections now, or undefined: what `/readyz` on the admin port answers. */
+  readiness(): Promise<string | undefined>
+  /** What `/metrics` on the admin port shows. */
+  readonly metrics: ServerMetrics
   readonly telemetry: Telemetry
 }

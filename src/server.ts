@@ -5,7 +5,7 @@ import { createTimerWheel } from './actor/timer-wheel.ts'
 import type { Channels } from './channel/channels.ts'
 import { ChatChannel } from './channel/chat-channel.ts'
 import { createChatsAndRooms } from './chats-and-rooms.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { accept } from './connection/accept.ts'
 import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
@@ -14,10 +14,11 @@ import { openConfiguredCoordination } from './coordination/configured-coordinati
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import { openConfiguredLog } from './log/configured-log.ts'
+import { createServerMetrics } from './metrics/server-metrics.ts'
 import { createConfiguredModel } from './model/configured-model.ts'
 import { createSimulatedModel } from './model/simulated-model.ts'
 import { openFilesLimit } from './open-files.ts'
-import type { ServerParts, StatewireServer } from './server-parts.ts'
+import type { ServerParts, ServerRole, StatewireServer } from './server-parts.ts'
 import { count, createTelemetry } from './telemetry.ts'
 import { type AdminServer, listenAdmin } from './transport/admin-server.ts'
 import { readPages } from './transport/pages.ts'
@@ -28,6 +29,8 @@ import { keepSweeping, keepTakingUp, takeUpUnfinished } from './upkeep.ts'
 const SPARE_FILES = 1_000
 /** How long interrupted turns may take to be written at the end of a drain, in ms. */
 export const INTERRUPT_DEADLINE_MS = 2_000
+/** How long whoever was accepted before the port was closed may take to say what it wants, in ms. */
+const SETTLING_MS = 1_000
 /** Over how long clients are told to spread their return, at least, in ms. */
 const RETURN_SPREAD_MS = 1_000
 
@@ -36,15 +39,23 @@ interface Running {
   readonly coordination: Coordination
   readonly channels: Channels
   readonly transport: Transport
-  readonly admin: AdminServer
+  /** A worker has none: its supervisor asks it, and answers for all. */
+  readonly admin: AdminServer | undefined
   readonly endUpkeep: readonly (() => void)[]
 }
 
-/** Makes a server of a configuration and a team's own parts. */
-export function createServer(config: Config, parts: ServerParts = {}): StatewireServer {
+/**
+ * Makes a server of a configuration and a team's own parts. Throws {@link ConfigError} where the configuration asks for
+ * several processes: those are the command's, which gives each the role of a `worker`.
+ */
+export function createServer(config: Config, parts: ServerParts = {}, role: ServerRole = 'alone'): StatewireServer {
+  if (config.WORKERS > 1) {
+    throw new ConfigError(`WORKERS is ${config.WORKERS}, but createServer makes one process; the command makes several`)
+  }
   const logger = parts.logger ?? pino({ level: 'silent' })
   const clock = parts.clock ?? createTimerWheel((error) => logger.error({ err: error }, 'a timer failed'))
   const telemetry = createTelemetry()
+  const metrics = createServerMetrics(telemetry)
   const connections = new Set<OpenConnection>()
   let running: Running | undefined
   let stopped: (() => void) | undefined
@@ -56,8 +67,13 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
     serverMachine,
     {
       guards: {},
-      delays: { drainDeadline: () => config.DRAIN_MS, interruptDeadline: () => INTERRUPT_DEADLINE_MS },
+      delays: {
+        settling: () => SETTLING_MS,
+        drainDeadline: () => config.DRAIN_MS,
+        interruptDeadline: () => INTERRUPT_DEADLINE_MS,
+      },
       actions: {
+        stopAccepting: () => running?.transport.stopAccepting(),
         drain() {
           logger.info({ connections: connections.size }, 'draining')
           running?.transport.stopAccepting()
@@ -80,7 +96,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
     { onError: (_, error) => logger.fatal({ err: error }, 'the server failed by its own fault') },
   ).create(undefined)
 
-  const isDraining = () => !server.matches('starting') && !server.matches('listening')
+  const isDraining = () => server.matches('draining') || server.matches('stopped')
 
   function* runningChats(): Generator<ChatChannel> {
     for (const channel of running?.channels.all() ?? [])
@@ -100,7 +116,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
     await transport.close()
     await coordination.close()
     await log.close()
-    await admin.close()
+    await admin?.close()
     logger.info('stopped')
   }
 
@@ -111,6 +127,19 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
       onAllReleased = resolve
       if (connections.size === 0) resolve()
     })
+  }
+
+  const health = () => ({ ok: !server.matches('stopped'), text: server.matches('stopped') ? 'stopped' : 'ok' })
+
+  async function readiness(): Promise<string | undefined> {
+    if (running === undefined || !server.matches('listening'))
+      return server.matches('starting') ? 'starting' : 'draining'
+    try {
+      await running.log.check()
+      return undefined
+    } catch (error) {
+      return error instanceof Error ? error.message : 'not ready'
+    }
   }
 
   async function start(): Promise<void> {
@@ -162,6 +191,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
       }
       const transport = await listen({
         config,
+        isShared: role === 'worker',
         pages: readPages(),
         onOpen(socket, request) {
           const connection = accept(socket, request, acceptOptions)
@@ -175,16 +205,7 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
         onFault: (error) => logger.error({ err: error }, 'a handler of the transport failed'),
       })
       try {
-        const admin = await listenAdmin({
-          host: config.ADMIN_HOST,
-          port: config.ADMIN_PORT,
-          health: () => (server.matches('stopped') ? 'stopped' : undefined),
-          async readiness() {
-            if (!server.matches('listening')) return isDraining() ? 'draining' : 'starting'
-            await log.check()
-            return undefined
-          },
-        })
+        const admin = role === 'worker' ? undefined : await listenAdmin({ config, health, readiness, metrics })
         const isShared = config.REDIS_URL !== undefined || parts.coordination !== undefined
         const endUpkeep = [keepSweeping(upkeep), ...(isShared ? [keepTakingUp(upkeep)] : [])]
         running = { log, coordination, channels, transport, admin, endUpkeep }
@@ -205,24 +226,23 @@ export function createServer(config: Config, parts: ServerParts = {}): Statewire
   return {
     async start() {
       await start()
-      logger.info(
-        {
-          address: `http://${config.HOST}:${running?.transport.port}`,
-          admin: `http://${config.ADMIN_HOST}:${running?.admin.port}`,
-        },
-        'listening',
-      )
+      const address = `http://${config.HOST}:${running?.transport.port}`
+      const admin = running?.admin && `http://${config.ADMIN_HOST}:${running.admin.port}`
+      logger.info({ address, admin }, 'listening')
     },
     stop() {
-      server.send({ type: 'server.stop' })
+      // One of several is left by and by, one that has not begun to listen at once.
+      if (role === 'alone' || !server.send({ type: 'server.leave' })) server.send({ type: 'server.stop' })
       return whenStopped
     },
     get port() {
       return running?.transport.port ?? 0
     },
     get adminPort() {
-      return running?.admin.port ?? 0
+      return running?.admin?.port ?? 0
     },
+    readiness,
+    metrics,
     telemetry,
   }
 }

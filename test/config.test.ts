@@ -50,7 +50,10 @@ test.each(numbers)('%s takes whole numbers within its bounds', (name, { takes })
   for (const wrong of [...WHOLE, String(most + 1), ...(least > 0 ? [String(least - 1)] : [])]) {
     expect(errorOf({ [name]: wrong })).toBe(`${name} is ${JSON.stringify(wrong)}, but takes ${takes}`)
   }
-  for (const right of [least, most]) expect(loadConfig({ [name]: String(right) })).toHaveProperty(name, right)
+  // Several workers take it.
+  const REDIS_URL = 'redis://a:1'
+  for (const right of [least, most])
+    expect(loadConfig({ REDIS_URL, [name]: String(right) })).toHaveProperty(name, right)
 })
 
 test('every kind of number was looked at', () => {
@@ -110,13 +113,21 @@ test('the model is the configured one as soon as there is a key or a base URL', 
   expect(loadConfig({ OPENAI_API_KEY: 'k', MODEL_PROVIDER: 'simulated' }).MODEL_PROVIDER).toBe('simulated')
 })
 
-test.each([
-  ['WORKERS', '4'],
-  ['ACTOR_HOST', 'compiled'],
-])('%s is for a later version: refused, rather than ignored in silence', (name, value) => {
-  const message = errorOf({ [name]: value })
-  expect(message).toContain(`${name} is not supported`)
+test('more than one worker takes a Redis that they share, and a connection for each', () => {
+  expect(errorOf({ WORKERS: '4' })).toBe('WORKERS is 4, which takes a REDIS_URL that the workers share; it is unset')
+  expect(loadConfig({ WORKERS: '4', REDIS_URL: 'redis://a:1' }).WORKERS).toBe(4)
+  expect(errorOf({ WORKERS: '4', REDIS_URL: 'redis://a:1', MAX_CONNECTIONS: '3' })).toBe(
+    'MAX_CONNECTIONS is 3, but takes one for each of 4 WORKERS at least',
+  )
 })
+
+test.each([['ACTOR_HOST', 'compiled']])(
+  '%s is for a later version: refused, rather than ignored in silence',
+  (name, value) => {
+    const message = errorOf({ [name]: value })
+    expect(message).toContain(`${name} is not supported`)
+  },
+)
 
 test('REDIS_URL takes the three deployments of Redis, and does not show its password', () => {
   for (const REDIS_URL of ['redis://a:1/2', 'redis+sentinel://a:1,b/main', 'rediss+cluster://u:p@a:1,b:2']) {

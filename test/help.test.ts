@@ -76,6 +76,27 @@ test('what an operator can mend is one line and exit code 1', async () => {
   expect(adminTaken.err).toContain(`cannot listen on 127.0.0.1:${port} (ADMIN_HOST, ADMIN_PORT): `)
 })
 
+test('so it is with several workers, which are asked once and not again and again', async () => {
+  const port = await takenPort()
+  const workers = { WORKERS: '2', REDIS_URL: `redis://127.0.0.1:${port}` }
+  const runs = await Promise.all([
+    run([], { WORKERS: '2' }),
+    run([], { ...workers, PORT: port }),
+    run([], { ...workers, ADMIN_PORT: port }),
+    // Where Redis should be, nobody speaks its language.
+    run([], workers),
+  ])
+  for (const { code, out, err } of runs) {
+    expect(err).toMatch(/^statewire: [^\n]+\n$/)
+    expect({ code, out }, err).toEqual({ code: 1, out: '' })
+  }
+  const [alone, taken, adminTaken, noRedis] = runs.map(({ err }) => err)
+  expect(alone).toContain('WORKERS is 2, which takes a REDIS_URL')
+  expect(taken).toContain(`cannot listen on 127.0.0.1:${port} (HOST, PORT): `)
+  expect(adminTaken).toContain(`cannot listen on 127.0.0.1:${port} (ADMIN_HOST, ADMIN_PORT): `)
+  expect(noRedis).toContain(`redis at 127.0.0.1:${port}`)
+})
+
 test('the start-up log shows address, store and model', async () => {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN], {
     env: {

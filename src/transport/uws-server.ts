@@ -10,6 +10,8 @@ import { UwsSocket } from './uws-socket.ts'
 /** What the transport needs to know. */
 export interface TransportOptions {
   readonly config: Pick<Config, 'HOST' | 'PORT' | 'MAX_MESSAGE_BYTES' | 'ALLOWED_ORIGINS' | 'TRUSTED_PROXIES'>
+  /** Whether other processes of this server listen on the port, too. */
+  readonly isShared: boolean
   readonly pages: Pages
   /** A socket was accepted. The listener gets what happens to it from now on. */
   readonly onOpen: (socket: Socket, request: UpgradeRequest) => SocketListener
@@ -125,10 +127,10 @@ export function listen(options: TransportOptions): Promise<Transport> {
       else res.end(page.body)
     })
   })
-  return bind(app, config)
+  return bind(app, options)
 }
 
-function bind(app: uWS.TemplatedApp, { HOST, PORT }: TransportOptions['config']): Promise<Transport> {
+function bind(app: uWS.TemplatedApp, { config: { HOST, PORT }, isShared }: TransportOptions): Promise<Transport> {
   return new Promise((resolve, reject) => {
     const onListen = (listening: uWS.us_listen_socket | false) => {
       if (listening === false) {
@@ -157,12 +159,12 @@ function bind(app: uWS.TemplatedApp, { HOST, PORT }: TransportOptions['config'])
         },
       })
     }
-    // Without this option a second server on the port would share it in silence. The typings lack both.
+    // uWebSockets.js shares ports by default: without this option a stranger's would be shared in silence. The typings lack both.
     const { LIBUS_LISTEN_EXCLUSIVE_PORT } = uWS as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number }
     const { listen } = app as unknown as {
       listen(host: string, port: number, options: number, done: typeof onListen): void
     }
-    listen.call(app, HOST, PORT, LIBUS_LISTEN_EXCLUSIVE_PORT, onListen)
+    listen.call(app, HOST, PORT, isShared ? 0 : LIBUS_LISTEN_EXCLUSIVE_PORT, onListen)
   })
 }
 

@@ -5,6 +5,7 @@ import type { ConnectionEvent } from '../../machines/connection-event.ts'
 import { serverMachine } from '../../machines/server.machine.ts'
 import { turnMachine } from '../../machines/turn.machine.ts'
 import { upstreamMachine } from '../../machines/upstream.machine.ts'
+import { workerMachine } from '../../machines/worker.machine.ts'
 import type { ActorEvent } from '../../src/actor/actor-host.ts'
 import { type BehaviourOf, createInterpretedHost } from '../../src/actor/interpreted-host.ts'
 import { connectionBehaviour } from '../../src/connection/connection-behaviour.ts'
@@ -18,6 +19,7 @@ const MACHINES: Record<string, AnyStateMachine> = {
   server: serverMachine,
   turn: turnMachine,
   upstream: upstreamMachine,
+  worker: workerMachine,
 }
 
 test.each(Object.entries(MACHINES))('every edge of the %s chart leads where the graph says', (name, machine) => {

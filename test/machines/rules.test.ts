@@ -9,6 +9,7 @@ import { createConnectionHost } from '../../src/connection/connection-behaviour.
 import { withBreaker } from '../../src/model/breaker.ts'
 import { createSimulatedModel } from '../../src/model/simulated-model.ts'
 import { createServer } from '../../src/server.ts'
+import { createWorkers } from '../../src/supervisor/worker.ts'
 import { createLlmQueue } from '../../src/turn/llm-queue.ts'
 import { createTurnRunner } from '../../src/turn/run-turn.ts'
 import { graphOf, nameOfGuard } from '../support/chart-graph.ts'
@@ -34,6 +35,14 @@ function makeHosts(): void {
   createConnectionHost(clock)
   withBreaker(createSimulatedModel({ clock }), { clock, onError })
   createServer(loadConfig({}), { clock })
+  createWorkers({
+    file: '',
+    clock,
+    logger: pino({ level: 'silent' }),
+    drainDeadlineMs: 1,
+    onExit: () => {},
+    onDeath: () => {},
+  })
   createTurnRunner({
     clock,
     queue: createLlmQueue({ clock, concurrency: 1, limit: 1 }),
@@ -78,6 +87,7 @@ test('the charts are those of the design', () => {
     'server',
     'turn',
     'upstream',
+    'worker',
   ])
 })
 

@@ -15,6 +15,7 @@ const PACKAGES = {
   'docker-compose': () => isOnPath('docker-compose'),
   openssl: () => isOnPath('openssl'),
   systemd: () => isOnPath('systemd-analyze'),
+  prometheus: () => isOnPath('promtool'),
   iproute2: () => isOnPath('ip'),
   'util-linux': () => isOnPath('prlimit'),
   mount: () => isOnPath('mount') && isOnPath('umount'),

@@ -24,16 +24,11 @@ const SUBNET = `10.213.${process.pid % 250}`
  * 200 KB and not after 4 MB, as on loopback. Where no namespace may be made, on loopback: `isSmall` tells.
  */
 export async function spawnInSmallNetwork(env: Env): Promise<NetworkServer & { isSmall: boolean }> {
-  const name = createNamespace()
-  const command = name === undefined ? [] : ['ip', 'netns', 'exec', name]
-  const [program = process.execPath, ...args] = [
-    ...command,
-    process.execPath,
-    '--disable-warning=ExperimentalWarning',
-    MAIN,
-  ]
-  const HOST = name === undefined ? '127.0.0.1' : `${SUBNET}.2`
-  const child = spawn(program, args, {
+  const network = createNetwork()
+  const args = ['--disable-warning=ExperimentalWarning', MAIN]
+  const [program, ...rest] = network?.within(process.execPath, args) ?? [process.execPath, ...args]
+  const HOST = network?.address ?? '127.0.0.1'
+  const child = spawn(program, rest, {
     env: { ...process.env, PORT: '0', ADMIN_PORT: '0', STORE: 'memory', DRAIN_MS: '0', HOST, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -50,7 +45,7 @@ export async function spawnInSmallNetwork(env: Env): Promise<NetworkServer & { i
   })
   return {
     url: await promise,
-    isSmall: name !== undefined,
+    isSmall: network !== undefined,
     residentBytes() {
       const status = readFileSync(`/proc/${child.pid}/status`, 'utf8')
       return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024
@@ -58,8 +53,16 @@ export async function spawnInSmallNetwork(env: Env): Promise<NetworkServer & { i
   }
 }
 
-/** Answers its name; undefined where this process may not make one. Removed when the test has finished. */
-function createNamespace(): string | undefined {
+/** A network namespace, with a way from here. */
+export interface Network {
+  /** Its address, as it is reached from here. */
+  readonly address: string
+  /** The command that runs a program in it. */
+  within(program: string, args: readonly string[]): [string, ...string[]]
+}
+
+/** Undefined where this process may not make one. Removed when the test has finished. */
+export function createNetwork(): Network | undefined {
   const name = `statewire-${process.pid}`
   const outside = `sw${process.pid}`
   const inside = `${outside}n`
@@ -79,5 +82,8 @@ function createNamespace(): string | undefined {
   run(
     `ip netns exec ${name} sh -c 'echo ${limits} > /proc/sys/net/ipv4/tcp_wmem; echo ${limits} > /proc/sys/net/ipv4/tcp_rmem'`,
   )
-  return name
+  return {
+    address: `${SUBNET}.2`,
+    within: (program, args) => ['ip', 'netns', 'exec', name, program, ...args],
+  }
 }
