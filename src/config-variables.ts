@@ -144,6 +144,13 @@ export const VARIABLES = {
     1,
     10_000_000,
   ),
+  MAX_CONNECTIONS_PER_PRINCIPAL: wholeOr(
+    'Connections at once of one signed-in principal; more are closed with 1008.',
+    'connections',
+    'no limit',
+    1,
+    10_000_000,
+  ),
   TRUSTED_PROXIES: variable({
     schema: proxies,
     takes: 'addresses or CIDR ranges, separated by commas',
@@ -169,6 +176,20 @@ export const VARIABLES = {
   MAX_MESSAGE_BYTES: whole('The longest message of a client.', 'bytes', 65_536, 256, 16_777_216),
   RATE_LIMIT: whole('Frames that a connection may send.', 'frames a second', 10, 1, 1_000_000),
   RATE_BURST: wholeOr('Frames that a connection may send at once.', 'frames', '`RATE_LIMIT`', 1, 1_000_000),
+  RATE_LIMIT_PER_IP: wholeOr(
+    'Frames that all connections of one address may send together, at once as well as in a second.',
+    'frames a second',
+    'no limit',
+    1,
+    1_000_000,
+  ),
+  RATE_LIMIT_PER_PRINCIPAL: wholeOr(
+    'The same for one signed-in principal.',
+    'frames a second',
+    'no limit',
+    1,
+    1_000_000,
+  ),
   FREE_RATE_LIMIT: whole(
     'Frames that the rate leaves free: `stop`, `ping`, `pong`, WebSocket pings and pongs. More close with 4429.',
     'frames a second',

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { createAdmission } from '../../src/connection/admission.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { connect } from '../support/client.ts'
+import { createFakeClock } from '../support/fake-clock.ts'
 import { startServer } from '../support/server.ts'
 
 const FULL = { code: 1013, reason: 'the server is full; try again later' }
@@ -88,14 +89,16 @@ test('L4 a private channel that was just made, and /ws, need no rights', async (
 })
 
 test('L4 a place that is granted to somebody who has left meanwhile is given back', async () => {
-  const coordination = createLocalCoordination()
+  const coordination = createLocalCoordination(createFakeClock())
   const granted = Promise.withResolvers<void>()
   const slow = {
     ...coordination,
     take: async (name: string, limit: number) => granted.promise.then(() => coordination.take(name, limit)),
   }
   const errors: unknown[] = []
-  const admission = createAdmission({ connections: 1, perAddress: 1 }, slow, (error) => errors.push(error))
+  const admission = createAdmission({ connections: 1, perAddress: 1, perPrincipal: 1 }, slow, (error) =>
+    errors.push(error),
+  )
   const place = admission.enter()
   expect(admission.enter()).toBeUndefined()
   const taking = place?.takeAddress('192.0.2.1')
@@ -110,9 +113,9 @@ test('L4 a place that is granted to somebody who has left meanwhile is given bac
 })
 
 test('L4 where a place cannot be given back, that is told', async () => {
-  const broken = { ...createLocalCoordination(), giveBack: () => Promise.reject(new Error('gone')) }
+  const broken = { ...createLocalCoordination(createFakeClock()), giveBack: () => Promise.reject(new Error('gone')) }
   const told = Promise.withResolvers<unknown>()
-  const place = createAdmission({ connections: 1, perAddress: 1 }, broken, told.resolve).enter()
+  const place = createAdmission({ connections: 1, perAddress: 1, perPrincipal: 1 }, broken, told.resolve).enter()
   await place?.takeAddress('192.0.2.1')
   place?.leave()
   expect(await told.promise).toEqual(new Error('gone'))
