@@ -2,12 +2,12 @@ import { expect, test } from 'vitest'
 import { createTimerWheel } from '../../src/actor/timer-wheel.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { coordinationContract } from '../contracts/coordination.ts'
+import { fairQueueContract } from '../contracts/fair-queue.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 
-coordinationContract('local', async () => ({
-  coordination: createLocalCoordination(createTimerWheel(() => {})),
-  close: async () => {},
-}))
+const start = async () => ({ coordination: createLocalCoordination(createTimerWheel(() => {})), close: async () => {} })
+coordinationContract('local', start)
+fairQueueContract('local', start)
 
 test('tokens rise over restarts, too: the log remembers the last one, the process does not', async () => {
   const before = await createLocalCoordination(createFakeClock(), () => 1_000).lease('turn:one', () => {})

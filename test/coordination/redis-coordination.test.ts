@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openRedisCoordination, type RedisCoordination } from '../../src/coordination/redis-coordination.ts'
 import { coordinationContract } from '../contracts/coordination.ts'
+import { fairQueueContract } from '../contracts/fair-queue.ts'
 import { type RedisProcess, startCluster, startRedis, until } from '../support/redis.ts'
 
 /** One deployment for all tests of a contract; each begins with an empty store. */
@@ -14,11 +15,13 @@ function contract(
   })
   afterAll(() => deployment.close())
 
-  coordinationContract(name, async () => {
+  const startEmpty = async () => {
     for (const master of deployment.masters) await master.call('flushall')
     const coordination = await openRedisCoordination({ url: deployment.url })
     return { coordination, close: () => coordination.close() }
-  })
+  }
+  coordinationContract(name, startEmpty)
+  fairQueueContract(name, startEmpty)
 
   describe(`between processes: ${name}`, () => {
     let a: RedisCoordination
