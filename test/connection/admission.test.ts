@@ -37,6 +37,27 @@ test('L4 too many from one address are closed with 1008 and a reason; a place is
   await (await room()).next('welcome')
 })
 
+test('L4 too many of one signed-in principal are closed with 1008 and a reason, wherever they come from; anonymous ones are not', async () => {
+  const server = await startServer(
+    { MAX_CONNECTIONS_PER_PRINCIPAL: '2', TRUSTED_PROXIES: '127.0.0.1' },
+    { authenticate: ({ query }) => ({ id: query.get('user') ?? 'anonymous' }) },
+  )
+  const join = (query: string, ip: string) =>
+    connect(`${server.url}/room/a${query}`, { headers: { 'X-Forwarded-For': ip } })
+  const first = await join('?user=ann', '192.0.2.1')
+  await first.next('welcome')
+  const echo = await connect(`${server.url}/ws?user=ann`)
+  echo.send({ type: 'ping' })
+  await echo.next('pong')
+  const refused = await join('?user=ann', '192.0.2.2')
+  expect(await refused.closed).toEqual({ code: 1008, reason: 'too many connections of this user' })
+  expect(refused.frames).toEqual([])
+  await (await join('?user=ben', '192.0.2.1')).next('welcome')
+  for (let n = 0; n < 4; n++) await (await join('', '192.0.2.1')).next('welcome')
+  await first.close()
+  await (await join('?user=ann', '192.0.2.2')).next('welcome')
+})
+
 test('L4 the server limit is looked at before the address, and who is refused for the address takes no place', async () => {
   const server = await startServer({ MAX_CONNECTIONS: '2', MAX_CONNECTIONS_PER_IP: '1', TRUSTED_PROXIES: '127.0.0.1' })
   const from = (ip: string) => connect(`${server.url}/room/a`, { headers: { 'X-Forwarded-For': ip } })

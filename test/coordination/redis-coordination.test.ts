@@ -1,7 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openRedisCoordination, type RedisCoordination } from '../../src/coordination/redis-coordination.ts'
 import { coordinationContract } from '../contracts/coordination.ts'
 import { fairQueueContract } from '../contracts/fair-queue.ts'
+import { sharedRateContract } from '../contracts/shared-rate.ts'
 import { type RedisProcess, startCluster, startRedis, until } from '../support/redis.ts'
 
 /** One deployment for all tests of a contract; each begins with an empty store. */
@@ -22,6 +24,7 @@ function contract(
   }
   coordinationContract(name, startEmpty)
   fairQueueContract(name, startEmpty)
+  sharedRateContract(name, async () => ({ ...(await startEmpty()), pass: (ms) => pause(ms) }))
 
   describe(`between processes: ${name}`, () => {
     let a: RedisCoordination
