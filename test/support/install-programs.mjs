@@ -18,6 +18,7 @@ const PACKAGES = {
   prometheus: () => isOnPath('promtool'),
   iproute2: () => isOnPath('ip'),
   'util-linux': () => isOnPath('prlimit'),
+  openssl: () => isOnPath('openssl'),
   mount: () => isOnPath('mount') && isOnPath('umount'),
 }
 
