@@ -13,7 +13,10 @@ sharedRateContract('local', async () => {
   const clock = createFakeClock()
   return {
     coordination: createLocalCoordination(clock),
-    pass: async (ms) => clock.advance(ms),
+    async pass(ms) {
+      clock.advance(ms)
+      return ms
+    },
     close: async () => {},
   }
 })

@@ -24,7 +24,14 @@ function contract(
   }
   coordinationContract(name, startEmpty)
   fairQueueContract(name, startEmpty)
-  sharedRateContract(name, async () => ({ ...(await startEmpty()), pass: (ms) => pause(ms) }))
+  sharedRateContract(name, async () => ({
+    ...(await startEmpty()),
+    async pass(ms) {
+      const begin = performance.now()
+      await pause(ms)
+      return performance.now() - begin
+    },
+  }))
 
   describe(`between processes: ${name}`, () => {
     let a: RedisCoordination
