@@ -98,12 +98,12 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     if (begin - renewedAt > memberMs) unsteadyAt = begin
     renewedAt = begin
     subscriptions.tend()
-    const sweeps = begin - unsteadyAt >= leaseMs
+    const isSteady = begin - unsteadyAt >= leaseMs
     const answered = await Promise.all([
       leases.renew(),
-      presence.renew(sweeps),
+      presence.renew(isSteady),
       places.renew(),
-      ...[...queues.values()].map((queue) => queue.renew(sweeps)),
+      ...[...queues.values()].map((queue) => queue.renew(isSteady)),
     ])
     const wasAway = isAway
     isAway = !answered.every((isAnswered) => isAnswered)

@@ -9,8 +9,11 @@ export interface RedisQueue extends FairQueue {
   readonly channel: string
   /** A ticket was granted, by another process. */
   heard(ticket: string): void
-  /** Says that this process lives, takes out the dead if `sweeps`, puts right what Redis has; answers whether it answered. */
-  renew(sweeps: boolean): Promise<boolean>
+  /**
+   * Says that this process lives, and puts right what Redis has; answers whether it answered. `isSteady`: it has done so for
+   * a lease, in which all who live have said what they run. Only then the dead are taken out, and Redis is asked for more.
+   */
+  renew(isSteady: boolean): Promise<boolean>
   /** Gives everything back. */
   close(): Promise<void>
 }
@@ -40,7 +43,8 @@ const REFUSED = -1
 /**
  * What Redis has is the truth, and each renewal puts right what is otherwise: a grant that was not heard, a release that did
  * not arrive, what a Redis lost. While it is away, this process serves those who ask and wait here by a queue of its own:
- * its part of the concurrency, and at least one. What runs then is told to Redis when it is back, be there room or not.
+ * its part of the concurrency, and at least one. What runs then is told to Redis when it is back, be there room or not; an
+ * emptied one would else give away places that are taken.
  */
 export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
   const { clock, owner, concurrency, limit, processes } = options
@@ -173,11 +177,11 @@ export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
   }
 
   /** Compares what Redis has with what this process had when it asked. */
-  async function compare(sweeps: boolean): Promise<void> {
+  async function compare(isSteady: boolean): Promise<void> {
     const all = [...owns.values()]
     const ran = all.filter(({ state }) => state === 'running')
     const waited = all.filter(({ state }) => state === 'waiting' || state === 'apart')
-    const found = await store.renew(waited.map(ticketOf), sweeps)
+    const found = await store.renew(waited.map(ticketOf), isSteady)
     const known = new Set(found.running)
     const lost = ran.filter((own) => own.state === 'running' && !known.has(own.ticket))
     if (lost.length > 0) await store.claim(lost.map(ticketOf))
@@ -206,11 +210,11 @@ export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
     running: () => running,
     waiting: () => owns.size - running,
     heard,
-    async renew(sweeps) {
+    async renew(isSteady) {
       if (owns.size === 0 && unsaid.size === 0 && apart === undefined) return true
       try {
-        await compare(sweeps)
-        comeBack()
+        await compare(isSteady)
+        if (isSteady) comeBack()
         return true
       } catch {
         goAway()

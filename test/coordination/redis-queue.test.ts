@@ -198,6 +198,8 @@ describe('Redis is away', () => {
       if (how === 'killed') await redis.restart({ empty: true })
       else redis.wake()
       await until(async () => (await runningInRedis().catch(() => 0)) === 5)
+      // Each asks Redis for more once all have had a lease's time to say what they run.
+      await pause(LEASE_MS)
       await renewed()
       expect(await runningInRedis()).toBe(5)
       expect(await b.ask('d', 'd0')).toBe(2)

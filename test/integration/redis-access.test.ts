@@ -40,7 +40,7 @@ test('a Redis with a password: with it everything works, without it the start sa
   expect(error).not.toContain('\n')
 })
 
-/** What a server needs, as README.md says it. */
+/** What a server needs, as docs/deploy.md says it. */
 const RIGHTS = [
   '~sw:*',
   '&sw:*',

@@ -18,7 +18,6 @@ const PACKAGES = {
   prometheus: () => isOnPath('promtool'),
   iproute2: () => isOnPath('ip'),
   'util-linux': () => isOnPath('prlimit'),
-  openssl: () => isOnPath('openssl'),
   mount: () => isOnPath('mount') && isOnPath('umount'),
 }
 
