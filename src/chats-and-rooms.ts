@@ -8,7 +8,6 @@ import type { Config } from './config.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import type { ChatModel } from './model/chat-model.ts'
-import { createLlmQueue } from './turn/llm-queue.ts'
 import { createTurnRunner } from './turn/run-turn.ts'
 
 /** What the channels of a server are made of. */
@@ -31,10 +30,10 @@ export interface ChatsAndRoomsOptions {
 export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
   const { config, clock, logger, log, coordination } = options
   // A queue per route: who talks to the simulated model must not take the real one's places.
-  const createRunner = () =>
+  const createRunner = (route: 'ai-chat' | 'chat') =>
     createTurnRunner({
       clock,
-      queue: createLlmQueue({ clock, concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE }),
+      queue: coordination.queue(route, { concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE }),
       logger,
       maxAttempts: config.LLM_ATTEMPTS,
       backOffMs: config.LLM_BACKOFF_MS,
@@ -58,8 +57,8 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
     turnQueue: config.TURN_QUEUE,
     isDraining: options.isDraining,
   }
-  const aiChats = { ...chats, runTurn: createRunner(), model: options.model, isHistoryDoubled: false }
-  const simulatedChats = { ...chats, runTurn: createRunner(), model: options.simulated, isHistoryDoubled: true }
+  const aiChats = { ...chats, runTurn: createRunner('ai-chat'), model: options.model, isHistoryDoubled: false }
+  const simulatedChats = { ...chats, runTurn: createRunner('chat'), model: options.simulated, isHistoryDoubled: true }
   const channels = createChannels((key) => {
     if (key.startsWith('room/')) return new RoomChannel(shared, key)
     return new ChatChannel(key.startsWith('chat/') ? simulatedChats : aiChats, key)

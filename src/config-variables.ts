@@ -35,6 +35,10 @@ function wholeOr(what: string, unit: string, fallbackText: string, min: number, 
   })
 }
 
+function limitOf(what: string, unit: string, max: number) {
+  return wholeOr(what, unit, 'no limit', 1, max)
+}
+
 // Far above any use; a slip of the unit is caught.
 const MAX_INTERVAL_MS = 3_600_000
 const DAY_S = 86_400
@@ -137,11 +141,14 @@ export const VARIABLES = {
     1,
     10_000_000,
   ),
-  MAX_CONNECTIONS_PER_IP: wholeOr(
+  MAX_CONNECTIONS_PER_IP: limitOf(
     'Connections at once from one address; more are closed with 1008.',
     'connections',
-    'no limit',
-    1,
+    10_000_000,
+  ),
+  MAX_CONNECTIONS_PER_PRINCIPAL: limitOf(
+    'Connections at once of one signed-in principal; more are closed with 1008.',
+    'connections',
     10_000_000,
   ),
   TRUSTED_PROXIES: variable({
@@ -169,6 +176,12 @@ export const VARIABLES = {
   MAX_MESSAGE_BYTES: whole('The longest message of a client.', 'bytes', 65_536, 256, 16_777_216),
   RATE_LIMIT: whole('Frames that a connection may send.', 'frames a second', 10, 1, 1_000_000),
   RATE_BURST: wholeOr('Frames that a connection may send at once.', 'frames', '`RATE_LIMIT`', 1, 1_000_000),
+  RATE_LIMIT_PER_IP: limitOf(
+    'Frames that all connections of one address may send together, at once as well as in a second.',
+    'frames a second',
+    1_000_000,
+  ),
+  RATE_LIMIT_PER_PRINCIPAL: limitOf('The same for one signed-in principal.', 'frames a second', 1_000_000),
   FREE_RATE_LIMIT: whole(
     'Frames that the rate leaves free: `stop`, `ping`, `pong`, WebSocket pings and pongs. More close with 4429.',
     'frames a second',

@@ -13,9 +13,10 @@ export function versionText(): string {
 
 /** The text of `--help`. */
 export function helpText(): string {
+  const width = Math.max(...Object.keys(VARIABLES).map(({ length }) => length)) + 1
   const rows = Object.entries(VARIABLES).map(([name, { what, fallback, fallbackText }]) => {
     const byDefault = fallbackText ?? (fallback === undefined || fallback === '' ? 'unset' : fallback)
-    return `  ${name.padEnd(28)}${what.replaceAll('`', '')} [${byDefault.replaceAll('`', '')}]`
+    return `  ${name.padEnd(width)}${what.replaceAll('`', '')} [${byDefault.replaceAll('`', '')}]`
   })
   return `Usage: statewire [--help] [--version]
        statewire chat <url>    talks to a server at the terminal; see statewire chat --help

@@ -7,6 +7,8 @@ export type { Principal } from './channel/member.ts'
 export { type Config, ConfigError, loadConfig } from './config.ts'
 export type { ChannelName, SignIn } from './connection/admission.ts'
 export type { Coordination, Lease } from './coordination/coordination.ts'
+export type { FairQueue, QueueLimits, Ticket, Waiter } from './coordination/fair-queue.ts'
+export type { RateOptions, SharedRate } from './coordination/shared-rate.ts'
 export {
   type Appended,
   type AppendOptions,

@@ -9,7 +9,7 @@ import { type Config, ConfigError } from './config.ts'
 import { accept } from './connection/accept.ts'
 import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
-import type { OpenConnection } from './connection/connection-options.ts'
+import { type OpenConnection, sharedRatesOf } from './connection/connection-options.ts'
 import { openConfiguredCoordination } from './coordination/configured-coordination.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
@@ -167,6 +167,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         {
           connections: config.MAX_CONNECTIONS ?? Math.max(1, openFilesLimit() - SPARE_FILES),
           perAddress: config.MAX_CONNECTIONS_PER_IP,
+          perPrincipal: config.MAX_CONNECTIONS_PER_PRINCIPAL,
         },
         coordination,
         (error) => logger.error({ err: error }, 'a place could not be given back'),
@@ -180,6 +181,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         admission,
         signIn: signInOf(parts),
         channels,
+        ...sharedRatesOf(config, coordination),
         isDraining,
         reconnectAfterMs: () => Math.round(Math.random() * Math.max(RETURN_SPREAD_MS, config.DRAIN_MS)),
         onReleased(connection: OpenConnection) {

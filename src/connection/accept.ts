@@ -49,7 +49,12 @@ async function join(connection: Connection, options: AcceptOptions): Promise<Clo
   if (refusal !== undefined) return refusal
   const principal = await options.signIn.authenticate(request)
   if (principal === undefined) return 'signIn'
-  connection.principal = principal.id === ANONYMOUS.id ? ANONYMOUS : principal
+  if (principal.id !== ANONYMOUS.id) {
+    connection.principal = principal
+    if (options.principalRate !== undefined) connection.rate.share(options.principalRate, principal.id)
+    const tooMany = await place.takePrincipal(principal.id)
+    if (tooMany !== undefined) return tooMany
+  }
   if (request.route === 'ws') return undefined
   const { route, channel: name, isNew } = request
   if (!isNew && !(await options.signIn.authorize(connection.principal, { route, channel: name }))) return 'notAllowed'

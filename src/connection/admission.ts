@@ -25,7 +25,7 @@ export function signInOf(own: Partial<SignIn>): SignIn {
   return { authenticate: own.authenticate ?? (() => ANONYMOUS), authorize: own.authorize ?? (() => true) }
 }
 
-/** Places for connections: in the server, and per address. */
+/** Places for connections: in the server, per address, and per principal. */
 export interface Admission {
   /** Takes the server's place; undefined where it is full. */
   enter(): Place | undefined
@@ -35,13 +35,15 @@ export interface Admission {
 export interface Place {
   /** Takes the address's place. Answers the close where there is none. */
   takeAddress(ip: string): Promise<CloseName | undefined>
+  /** Takes the place of a principal that is signed in. Answers the close where there is none. */
+  takePrincipal(id: string): Promise<CloseName | undefined>
   /** Gives all places back; those that are still being taken, too. */
   leave(): void
 }
 
 /** Limits are undefined where there is none. `onError` gets what the coordination failed with when a place was given back. */
 export function createAdmission(
-  limits: { connections: number; perAddress: number | undefined },
+  limits: { connections: number; perAddress: number | undefined; perPrincipal: number | undefined },
   coordination: Coordination,
   onError: (error: unknown) => void,
 ): Admission {
@@ -50,22 +52,30 @@ export function createAdmission(
     enter() {
       if (taken >= limits.connections) return undefined
       taken++
-      let counter: string | undefined
+      const counters: string[] = []
       let hasLeft = false
+      /** Answers whether there was a place. */
+      async function take(counter: string, limit: number): Promise<boolean> {
+        if (!(await coordination.take(counter, limit))) return false
+        if (hasLeft) await coordination.giveBack(counter)
+        else counters.push(counter)
+        return true
+      }
       return {
         async takeAddress(ip) {
-          if (limits.perAddress === undefined) return undefined
-          const name = `connections:${ip}`
-          if (!(await coordination.take(name, limits.perAddress))) return 'tooManyFromIp'
-          if (hasLeft) await coordination.giveBack(name)
-          else counter = name
-          return undefined
+          const { perAddress } = limits
+          return perAddress === undefined || (await take(`connections:${ip}`, perAddress)) ? undefined : 'tooManyFromIp'
+        },
+        async takePrincipal(id) {
+          const { perPrincipal } = limits
+          const isFree = perPrincipal === undefined || (await take(`connections-of:${id}`, perPrincipal))
+          return isFree ? undefined : 'tooManyOfPrincipal'
         },
         leave() {
           if (hasLeft) return
           hasLeft = true
           taken--
-          if (counter !== undefined) coordination.giveBack(counter).catch(onError)
+          for (const counter of counters) coordination.giveBack(counter).catch(onError)
         },
       }
     },

@@ -4,6 +4,8 @@ import type { Actor } from '../actor/actor-host.ts'
 import type { Clock } from '../actor/clock.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Config } from '../config.ts'
+import type { Coordination } from '../coordination/coordination.ts'
+import type { SharedRate } from '../coordination/shared-rate.ts'
 import type { Limits } from '../protocol/server-frame.ts'
 import type { Telemetry } from '../telemetry.ts'
 
@@ -13,8 +15,27 @@ export interface OpenConnection {
   readonly channel: Channel | undefined
 }
 
+/** What the connections of an address, or of a principal, may send together. Absent where there is no such limit. */
+export interface SharedRates {
+  readonly addressRate?: SharedRate
+  readonly principalRate?: SharedRate
+}
+
+/** The rates of a configuration. SPEC.md Q5. */
+export function sharedRatesOf(
+  config: Pick<Config, 'RATE_LIMIT_PER_IP' | 'RATE_LIMIT_PER_PRINCIPAL'>,
+  coordination: Coordination,
+): SharedRates {
+  const rate = (name: string, limit: number) => coordination.rate(name, { perSecond: limit, burst: limit })
+  const { RATE_LIMIT_PER_IP: perAddress, RATE_LIMIT_PER_PRINCIPAL: perPrincipal } = config
+  return {
+    ...(perAddress !== undefined && { addressRate: rate('address', perAddress) }),
+    ...(perPrincipal !== undefined && { principalRate: rate('principal', perPrincipal) }),
+  }
+}
+
 /** What all connections share. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends SharedRates {
   readonly config: Pick<
     Config,
     | 'RATE_LIMIT'

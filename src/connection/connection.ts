@@ -58,6 +58,7 @@ export class Connection implements Member, SocketListener {
     const { RATE_LIMIT, RATE_BURST, RATE_STRIKES, FREE_RATE_LIMIT } = options.config
     this.rate = new RateLimit({ rate: RATE_LIMIT, burst: RATE_BURST, strikes: RATE_STRIKES }, this.heardAt)
     this.freeRate = new RateLimit({ rate: FREE_RATE_LIMIT, burst: FREE_RATE_LIMIT, strikes: 0 }, this.heardAt)
+    if (options.addressRate !== undefined) this.rate.share(options.addressRate, request.ip)
     this.outbox = new Outbox(socket, options.telemetry, this)
   }
 

@@ -11,5 +11,5 @@ export async function openConfiguredCoordination(
   clock: Clock,
   logger: Logger,
 ): Promise<Coordination> {
-  return url === undefined ? createLocalCoordination() : await openRedisCoordination({ url, clock, logger })
+  return url === undefined ? createLocalCoordination(clock) : await openRedisCoordination({ url, clock, logger })
 }

@@ -1,3 +1,6 @@
+import type { FairQueue, QueueLimits } from './fair-queue.ts'
+import type { RateOptions, SharedRate } from './shared-rate.ts'
+
 /**
  * The right to run a channel's turns, held until it is released or lost. `token` rises with each lease of a name: the log
  * refuses a lower one.
@@ -24,7 +27,7 @@ export type PresenceListener = (room: string, member: string, change: 'left' | '
 
 /**
  * What the processes of a deployment share beside the logs: who runs a turn, who is in a room, how many connections an
- * address has. Names are channel keys or addresses.
+ * address has, who may ask the model, and how much may be sent. Names are channel keys or addresses.
  */
 export interface Coordination {
   /** Answers undefined where somebody else holds it. `onLost` is called at most once, when it is no longer held though not released. */
@@ -45,6 +48,10 @@ export interface Coordination {
   take(counter: string, limit: number): Promise<boolean>
   /** Gives back a place that was taken. */
   giveBack(counter: string): Promise<void>
+  /** The queue of a name. Who asks for it twice gets the same one, with the limits of the first time. */
+  queue(name: string, limits: QueueLimits): FairQueue
+  /** The rate of a name. Who asks for it twice gets the same one, with the options of the first time. */
+  rate(name: string, options: RateOptions): SharedRate
   /** Lets go of everything that this process has. */
   close(): Promise<void>
 }

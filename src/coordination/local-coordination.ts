@@ -1,11 +1,18 @@
+import type { Clock } from '../actor/clock.ts'
 import type { Coordination } from './coordination.ts'
+import type { FairQueue } from './fair-queue.ts'
+import { createLocalQueue } from './local-queue.ts'
+import { createLocalRate } from './local-rate.ts'
+import type { SharedRate } from './shared-rate.ts'
 
 /** Coordination within one process: plain maps. `now` is wall time in ms, so that tokens rise over restarts, too. */
-export function createLocalCoordination(now: () => number = Date.now): Coordination {
+export function createLocalCoordination(clock: Clock, now: () => number = Date.now): Coordination {
   const leases = new Set<string>()
   const rooms = new Map<string, Set<string>>()
   const counters = new Map<string, number>()
   const listeners = new Map<string, Set<(text: string) => void>>()
+  const queues = new Map<string, FairQueue>()
+  const rates = new Map<string, SharedRate>()
   let lastToken = 0
 
   return {
@@ -65,6 +72,16 @@ export function createLocalCoordination(now: () => number = Date.now): Coordinat
       const left = (counters.get(counter) ?? 1) - 1
       if (left > 0) counters.set(counter, left)
       else counters.delete(counter)
+    },
+    queue(name, limits) {
+      const queue = queues.get(name) ?? createLocalQueue({ clock, ...limits })
+      queues.set(name, queue)
+      return queue
+    },
+    rate(name, options) {
+      const rate = rates.get(name) ?? createLocalRate(clock, options)
+      rates.set(name, rate)
+      return rate
     },
     async close() {},
   }

@@ -1,13 +1,17 @@
 import { randomBytes } from 'node:crypto'
+import { Cluster } from 'ioredis'
 import type { Logger } from 'pino'
 import { createClient, whenReady } from '../log/redis-clients.ts'
 import { type RedisClock, realClock } from '../log/redis-deadline.ts'
+import { createSubscriptions } from '../log/redis-subscriptions.ts'
 import { parseRedisUrl } from '../log/redis-url.ts'
 import type { Coordination, PresenceListener } from './coordination.ts'
 import { createAsk } from './redis-ask.ts'
 import { createRedisLeases } from './redis-leases.ts'
 import { createRedisPlaces } from './redis-places.ts'
 import { createRedisPresence } from './redis-presence.ts'
+import { createRedisQueue, type RedisQueue } from './redis-queue.ts'
+import { createRedisRate, type RedisRate } from './redis-rate.ts'
 import { createRedisSignals } from './redis-signals.ts'
 
 /** See {@link openRedisCoordination}. */
@@ -67,7 +71,17 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     onPresence: (...change) => onPresence(...change),
   })
   const places = createRedisPlaces({ ask, clock, owner, aliveMs: memberMs })
-  const signals = createRedisSignals({ client, listener, owner })
+  const queues = new Map<string, RedisQueue>()
+  const rates = new Map<string, RedisRate>()
+  const subscriptions = createSubscriptions({
+    client: listener,
+    onMessage(name, message) {
+      signals.heard(name, message)
+      for (const queue of queues.values()) if (queue.channel === name) queue.heard(message)
+    },
+    onSubscribed() {},
+  })
+  const signals = createRedisSignals({ client, subscriptions, owner })
   const running = new Set<Promise<unknown>>()
   let timer: object | undefined
   let closing: Promise<void> | undefined
@@ -83,12 +97,18 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     const begin = clock.now()
     if (begin - renewedAt > memberMs) unsteadyAt = begin
     renewedAt = begin
-    signals.tend()
-    const sweeps = begin - unsteadyAt >= leaseMs
-    const answered = await Promise.all([leases.renew(), presence.renew(sweeps), places.renew()])
+    subscriptions.tend()
+    const isSteady = begin - unsteadyAt >= leaseMs
+    const answered = await Promise.all([
+      leases.renew(),
+      presence.renew(isSteady),
+      places.renew(),
+      ...[...queues.values()].map((queue) => queue.renew(isSteady)),
+    ])
     const wasAway = isAway
     isAway = !answered.every((isAnswered) => isAnswered)
     if (isAway) unsteadyAt = clock.now()
+    for (const rate of rates.values()) rate.redisIs(isAway ? 'away' : 'there')
     if (isAway && !wasAway) logger?.warn('Redis does not answer: limits are counted by this process alone')
     if (!isAway && wasAway) logger?.info('Redis answers again')
   }
@@ -112,7 +132,9 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     if (timer !== undefined) clock.clearTimeout(timer)
     // A lease that comes now would be nobody's to release.
     await Promise.allSettled(running)
-    await Promise.all([leases.close(), presence.close(), places.close()])
+    for (const rate of rates.values()) rate.close()
+    const all = [...queues.values()].map((queue) => queue.close())
+    await Promise.all([leases.close(), presence.close(), places.close(), ...all])
     for (const each of clients) each.disconnect()
   }
 
@@ -130,6 +152,21 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     },
     take: (counter, limit) => whileOpen(() => places.take(counter, limit)),
     giveBack: (counter) => whileOpen(() => places.giveBack(counter)),
+    queue(name, limits) {
+      const known = queues.get(name)
+      if (known !== undefined) return known
+      const publish = client instanceof Cluster ? 'SPUBLISH' : 'PUBLISH'
+      const shared = { ask, clock, owner, publish, processes: places.processes } as const
+      const queue = createRedisQueue({ ...shared, name, ...limits, aliveMs: memberMs, patienceMs: timeoutMs / 2 })
+      queues.set(name, queue)
+      subscriptions.subscribe(queue.channel)
+      return queue
+    },
+    rate(name, options) {
+      const rate = rates.get(name) ?? createRedisRate({ ask, clock, name, processes: places.processes, ...options })
+      rates.set(name, rate)
+      return rate
+    },
     close() {
       closing ??= close()
       return closing

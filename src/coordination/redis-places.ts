@@ -1,13 +1,15 @@
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { RedisClock } from '../log/redis-deadline.ts'
 import type { RedisAsk } from './redis-ask.ts'
 import { ALIVE, GIVE_BACK, SHARE, TAKE } from './redis-coordination-scripts.ts'
+import { SHARDS, shardOf } from './redis-shards.ts'
 
 /** Counters that all processes share: each has a share of a counter, which goes with it. */
 export interface RedisPlaces {
   take(counter: string, limit: number): Promise<boolean>
   giveBack(counter: string): Promise<void>
+  /** How many processes there are, as far as is known. */
+  processes(): number
   /** Says that this process lives, and puts its shares right; answers whether Redis answered all. */
   renew(): Promise<boolean>
   /** Gives everything back. */
@@ -31,8 +33,6 @@ interface Own {
   rightAt: number
 }
 
-/** How many groups the counters make, each on one server of a Cluster, with the processes that live: counters need no renewal. */
-const SHARDS = 16
 /** How long Redis keeps a counter that nobody touches. It is said again before that. */
 const KEPT_MS = 3_600_000
 const SAID_AGAIN_MS = KEPT_MS / 2
@@ -41,6 +41,7 @@ const WRONG = Number.NEGATIVE_INFINITY
 const aliveReply = z.tuple([z.number(), z.number()])
 
 /**
+ * Each group of counters has the processes that live beside it, so that counters need no renewal.
  * While Redis is away, a process gives places of its own part of a limit: the limit divided by the number of processes
  * that it last knew of, and at least one. What it gave so is put into Redis when that is back.
  */
@@ -92,6 +93,7 @@ export function createRedisPlaces({ ask, clock, owner, aliveMs }: RedisPlacesOpt
   }
 
   return {
+    processes: () => processes,
     async take(counter, limit) {
       const own = ownOf(counter)
       if (isAway) return takeOfPart(own, limit)
@@ -144,8 +146,4 @@ export function createRedisPlaces({ ask, clock, owner, aliveMs }: RedisPlacesOpt
       await Promise.allSettled(shards.map((_, shard) => ask.once(ALIVE, [aliveKey(shard)], [owner, 0])))
     },
   }
-}
-
-function shardOf(counter: string): number {
-  return createHash('sha1').update(counter).digest().readUInt32BE(0) % SHARDS
 }

@@ -1,38 +1,28 @@
 import { Cluster } from 'ioredis'
 import type { RedisClient } from '../log/redis-clients.ts'
-import { createSubscriptions } from '../log/redis-subscriptions.ts'
+import type { Subscriptions } from '../log/redis-subscriptions.ts'
 import type { Coordination } from './coordination.ts'
 
 /** Signals by pub/sub, and within the process without it. */
 export interface RedisSignals {
   readonly listen: Coordination['listen']
-  /** To be called every second or so. */
-  tend(): void
+  /** A message came on a pub/sub channel, be it of a signal or not. */
+  heard(name: string, message: string): void
 }
 
-/** See {@link createRedisSignals}. `listener` is used for nothing else. */
+/** See {@link createRedisSignals}. */
 export interface RedisSignalsOptions {
   readonly client: RedisClient
-  readonly listener: RedisClient
+  readonly subscriptions: Subscriptions
   readonly owner: string
 }
 
 const NAME = /^sw:\{(.+)\}:signals$/
 
 /** What is sent is `<owner> <text>`: a process has heard its own already. */
-export function createRedisSignals({ client, listener, owner }: RedisSignalsOptions): RedisSignals {
+export function createRedisSignals({ client, subscriptions, owner }: RedisSignalsOptions): RedisSignals {
   const ears = new Map<string, Set<(text: string) => void>>()
   const own = `${owner} `
-  const subscriptions = createSubscriptions({
-    client: listener,
-    onMessage(name, message) {
-      const channel = NAME.exec(name)?.[1]
-      if (channel === undefined || message.startsWith(own)) return
-      const text = message.slice(message.indexOf(' ') + 1)
-      for (const onSignal of [...(ears.get(channel) ?? [])]) onSignal(text)
-    },
-    onSubscribed() {},
-  })
 
   return {
     listen(channel, onSignal) {
@@ -57,6 +47,11 @@ export function createRedisSignals({ client, listener, owner }: RedisSignalsOpti
         },
       }
     },
-    tend: subscriptions.tend,
+    heard(name, message) {
+      const channel = NAME.exec(name)?.[1]
+      if (channel === undefined || message.startsWith(own)) return
+      const text = message.slice(message.indexOf(' ') + 1)
+      for (const onSignal of [...(ears.get(channel) ?? [])]) onSignal(text)
+    },
   }
 }

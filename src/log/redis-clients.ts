@@ -36,7 +36,30 @@ export function createClient(target: RedisTarget, role: 'commands' | 'wakeUps', 
     sentinelCommandTimeout: timeoutMs,
     failoverDetector: true,
   }
-  return listening(new Redis(target.kind === 'sentinel' ? { ...options, ...sentinel } : options))
+  return listening(target.kind === 'sentinel' ? new FollowingRedis({ ...options, ...sentinel }) : new Redis(options))
+}
+
+/**
+ * ioredis 6 ends for good where it hears of a failover while it asks a sentinel for the master, as it does when the master was
+ * killed. This one goes on until it is disconnected.
+ */
+class FollowingRedis extends Redis {
+  #isClosed = false
+
+  constructor(options: ConnectionOptions) {
+    super(options)
+    this.on('end', () => {
+      setTimeout(() => {
+        // What fails is told by the event `error`.
+        if (!this.#isClosed) this.connect().catch(() => {})
+      }, FIRST_RECONNECT_MS)
+    })
+  }
+
+  override disconnect(reconnect = false): void {
+    if (!reconnect) this.#isClosed = true
+    super.disconnect(reconnect)
+  }
 }
 
 function createCluster(

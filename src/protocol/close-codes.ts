@@ -17,6 +17,12 @@ export const CLOSES = {
     again: false,
     when: '`MAX_CONNECTIONS_PER_IP` is reached.',
   },
+  tooManyOfPrincipal: {
+    code: 1008,
+    reason: 'too many connections of this user',
+    again: false,
+    when: '`MAX_CONNECTIONS_PER_PRINCIPAL` is reached.',
+  },
   notAllowed: { code: 1008, reason: 'not allowed in this channel', again: false, when: '`authorize` said no.' },
   tooEarly: {
     code: 1008,

@@ -1,13 +1,13 @@
 import { type TurnEvent, turnMachine } from '../../machines/turn.machine.ts'
 import type { Actor, ActorHost } from '../actor/actor-host.ts'
 import { type BehaviourOf, createInterpretedHost } from '../actor/interpreted-host.ts'
+import type { Ticket } from '../coordination/fair-queue.ts'
 import { ModelError } from '../model/chat-model.ts'
 import type { Outcome, Usage } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import { type AnswerMeter, createAnswerMeter } from './answer-meter.ts'
 import { createDeltaBatcher, type DeltaBatcher } from './delta-batcher.ts'
 import { appendEndAtLast } from './end-turn.ts'
-import type { Ticket } from './llm-queue.ts'
 import type { RunTurn, TurnOptions, TurnRunnerOptions } from './turn.ts'
 
 const MAX_BACKOFF_MS = 30_000
@@ -34,15 +34,16 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
   const behaviour: BehaviourOf<typeof turnMachine, Subject, TurnEvent> = {
     actions: {
       waitForSlot(subject) {
-        const ticket = runner.queue.request(subject.options.fairKey, {
+        subject.ticket = runner.queue.request(subject.options.fairKey, {
           granted() {
             // It may be granted while the actor is being created, which cannot be told anything yet.
             queueMicrotask(() => send(subject, { type: 'slot.granted' }))
           },
           moved: subject.options.onPosition,
+          refused() {
+            queueMicrotask(() => send(subject, { type: 'slot.refused' }))
+          },
         })
-        subject.ticket = ticket
-        if (ticket === undefined) queueMicrotask(() => send(subject, { type: 'slot.refused' }))
       },
       startAttempt(subject) {
         subject.attempts++

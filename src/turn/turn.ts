@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../actor/clock.ts'
+import type { FairQueue } from '../coordination/fair-queue.ts'
 import type { ChatModel, ModelRequest } from '../model/chat-model.ts'
 import type { AppendOfTurn } from './end-turn.ts'
-import type { LlmQueue } from './llm-queue.ts'
 
 /** What one turn needs of its surroundings. */
 export interface TurnOptions {
@@ -37,7 +37,8 @@ export interface Turn {
 /** What all turns share. */
 export interface TurnRunnerOptions {
   readonly clock: Clock
-  readonly queue: LlmQueue
+  /** In front of the model. */
+  readonly queue: FairQueue
   readonly logger: Logger
   readonly maxAttempts: number
   readonly backOffMs: number

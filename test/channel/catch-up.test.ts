@@ -64,7 +64,7 @@ class SomeReader implements Reader {
 async function openChannel(entries: readonly Entry[]) {
   const log = createMemoryLog()
   const channel = new BareChannel(
-    { log, coordination: createLocalCoordination(), clock: createFakeClock() },
+    { log, coordination: createLocalCoordination(createFakeClock()), clock: createFakeClock() },
     'chat/one',
   )
   await channel.load(true)

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { createAdmission } from '../../src/connection/admission.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { connect } from '../support/client.ts'
+import { createFakeClock } from '../support/fake-clock.ts'
 import { startServer } from '../support/server.ts'
 
 const FULL = { code: 1013, reason: 'the server is full; try again later' }
@@ -34,6 +35,27 @@ test('L4 too many from one address are closed with 1008 and a reason; a place is
     await client.closed
   }
   await (await room()).next('welcome')
+})
+
+test('L4 too many of one signed-in principal are closed with 1008 and a reason, wherever they come from; anonymous ones are not', async () => {
+  const server = await startServer(
+    { MAX_CONNECTIONS_PER_PRINCIPAL: '2', TRUSTED_PROXIES: '127.0.0.1' },
+    { authenticate: ({ query }) => ({ id: query.get('user') ?? 'anonymous' }) },
+  )
+  const join = (query: string, ip: string) =>
+    connect(`${server.url}/room/a${query}`, { headers: { 'X-Forwarded-For': ip } })
+  const first = await join('?user=ann', '192.0.2.1')
+  await first.next('welcome')
+  const echo = await connect(`${server.url}/ws?user=ann`)
+  echo.send({ type: 'ping' })
+  await echo.next('pong')
+  const refused = await join('?user=ann', '192.0.2.2')
+  expect(await refused.closed).toEqual({ code: 1008, reason: 'too many connections of this user' })
+  expect(refused.frames).toEqual([])
+  await (await join('?user=ben', '192.0.2.1')).next('welcome')
+  for (let n = 0; n < 4; n++) await (await join('', '192.0.2.1')).next('welcome')
+  await first.close()
+  await (await join('?user=ann', '192.0.2.2')).next('welcome')
 })
 
 test('L4 the server limit is looked at before the address, and who is refused for the address takes no place', async () => {
@@ -88,14 +110,16 @@ test('L4 a private channel that was just made, and /ws, need no rights', async (
 })
 
 test('L4 a place that is granted to somebody who has left meanwhile is given back', async () => {
-  const coordination = createLocalCoordination()
+  const coordination = createLocalCoordination(createFakeClock())
   const granted = Promise.withResolvers<void>()
   const slow = {
     ...coordination,
     take: async (name: string, limit: number) => granted.promise.then(() => coordination.take(name, limit)),
   }
   const errors: unknown[] = []
-  const admission = createAdmission({ connections: 1, perAddress: 1 }, slow, (error) => errors.push(error))
+  const admission = createAdmission({ connections: 1, perAddress: 1, perPrincipal: 1 }, slow, (error) =>
+    errors.push(error),
+  )
   const place = admission.enter()
   expect(admission.enter()).toBeUndefined()
   const taking = place?.takeAddress('192.0.2.1')
@@ -110,9 +134,9 @@ test('L4 a place that is granted to somebody who has left meanwhile is given bac
 })
 
 test('L4 where a place cannot be given back, that is told', async () => {
-  const broken = { ...createLocalCoordination(), giveBack: () => Promise.reject(new Error('gone')) }
+  const broken = { ...createLocalCoordination(createFakeClock()), giveBack: () => Promise.reject(new Error('gone')) }
   const told = Promise.withResolvers<unknown>()
-  const place = createAdmission({ connections: 1, perAddress: 1 }, broken, told.resolve).enter()
+  const place = createAdmission({ connections: 1, perAddress: 1, perPrincipal: 1 }, broken, told.resolve).enter()
   await place?.takeAddress('192.0.2.1')
   place?.leave()
   expect(await told.promise).toEqual(new Error('gone'))

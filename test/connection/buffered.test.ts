@@ -38,7 +38,7 @@ async function openConnection() {
   const channel = new RoomChannel(
     {
       log: createMemoryLog(),
-      coordination: createLocalCoordination(),
+      coordination: createLocalCoordination(clock),
       clock,
       logger,
       historyMessages: 10,

@@ -1,6 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openRedisCoordination, type RedisCoordination } from '../../src/coordination/redis-coordination.ts'
 import { coordinationContract } from '../contracts/coordination.ts'
+import { fairQueueContract } from '../contracts/fair-queue.ts'
+import { sharedRateContract } from '../contracts/shared-rate.ts'
 import { type RedisProcess, startCluster, startRedis, until } from '../support/redis.ts'
 
 /** One deployment for all tests of a contract; each begins with an empty store. */
@@ -14,11 +17,21 @@ function contract(
   })
   afterAll(() => deployment.close())
 
-  coordinationContract(name, async () => {
+  const startEmpty = async () => {
     for (const master of deployment.masters) await master.call('flushall')
     const coordination = await openRedisCoordination({ url: deployment.url })
     return { coordination, close: () => coordination.close() }
-  })
+  }
+  coordinationContract(name, startEmpty)
+  fairQueueContract(name, startEmpty)
+  sharedRateContract(name, async () => ({
+    ...(await startEmpty()),
+    async pass(ms) {
+      const begin = performance.now()
+      await pause(ms)
+      return performance.now() - begin
+    },
+  }))
 
   describe(`between processes: ${name}`, () => {
     let a: RedisCoordination

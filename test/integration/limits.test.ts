@@ -115,3 +115,77 @@ test('Q3 refusals of more than a minute ago are forgiven', async () => {
   }
   expect(client.ws.readyState).toBe(client.ws.OPEN)
 })
+
+const signedIn = { authenticate: ({ query }: { query: URLSearchParams }) => ({ id: query.get('user') ?? 'anonymous' }) }
+
+/** A server with a limit on what several connections send together, and how to join its room. */
+async function shared(env: Record<string, string>) {
+  const clock = createFakeClock()
+  const settings = { RATE_LIMIT: '100', HEARTBEAT_INTERVAL_MS: '3600000', TRUSTED_PROXIES: '127.0.0.1', ...env }
+  const server = await startServer(settings, { clock, ...signedIn })
+  async function join(ip: string, user = 'anonymous', path = '/room/a'): Promise<Client> {
+    const client = await connect(`${server.url}${path}?user=${user}`, { headers: { 'X-Forwarded-For': ip } })
+    if (path === '/room/a') await client.next('presence')
+    return client
+  }
+  return { clock, join }
+}
+const limitedIn = (frames: Frame[]) => frames.filter(({ code }) => code === 'rate_limited')
+
+test('Q5 the connections of an address have one bucket, those of another address another', async () => {
+  const { clock, join } = await shared({ RATE_LIMIT_PER_IP: '5' })
+  const [a, b, other] = [await join('192.0.2.1'), await join('192.0.2.1', 'ann', '/ws'), await join('192.0.2.2')]
+  expect(limitedIn(await answersTo(a, messages(3)))).toEqual([])
+  const [refused, ...more] = limitedIn(await answersTo(b, messages(3)))
+  expect(refused).toMatchObject({ retry_after_ms: 200, id: expect.any(String) })
+  expect(more).toEqual([])
+  expect(limitedIn(await answersTo(other, messages(5)))).toEqual([])
+  clock.advance(200)
+  expect(limitedIn(await answersTo(a, messages(1)))).toEqual([])
+})
+
+test('Q5 the connections of a signed-in principal have one bucket, wherever they come from; anonymous ones have none', async () => {
+  const { join } = await shared({ RATE_LIMIT_PER_PRINCIPAL: '5' })
+  const [a, b, ben] = [await join('192.0.2.1', 'ann'), await join('192.0.2.2', 'ann'), await join('192.0.2.1', 'ben')]
+  expect(limitedIn(await answersTo(a, messages(3)))).toEqual([])
+  expect(limitedIn(await answersTo(b, messages(3)))).toHaveLength(1)
+  expect(limitedIn(await answersTo(ben, messages(5)))).toEqual([])
+  const anonymous = await join('192.0.2.1')
+  expect(limitedIn(await answersTo(anonymous, messages(20)))).toEqual([])
+})
+
+test('Q5 a frame that one bucket refuses takes nothing of the others, and waits for the one that refused', async () => {
+  const { clock, join } = await shared({ RATE_LIMIT_PER_IP: '10', RATE_LIMIT_PER_PRINCIPAL: '2' })
+  const ann = await join('192.0.2.1', 'ann')
+  const refused = limitedIn(await answersTo(ann, messages(7)))
+  expect(refused).toHaveLength(5)
+  expect(refused[0]).toMatchObject({ retry_after_ms: 500 })
+  // Of the address's ten, eight are left.
+  const ben = await join('192.0.2.1', 'ben')
+  const cid = await join('192.0.2.1', 'cid')
+  const dan = await join('192.0.2.1', 'dan')
+  const eva = await join('192.0.2.1', 'eva')
+  for (const client of [ben, cid, dan, eva]) expect(limitedIn(await answersTo(client, messages(2)))).toEqual([])
+  const fay = await join('192.0.2.1', 'fay')
+  expect(limitedIn(await answersTo(fay, messages(1)))[0]).toMatchObject({ retry_after_ms: 100 })
+  clock.advance(500)
+  expect(limitedIn(await answersTo(ann, messages(1)))).toEqual([])
+})
+
+test('Q5 Q3 refusals by a common bucket are strikes of the connection that goes on', async () => {
+  const { join } = await shared({ RATE_LIMIT_PER_IP: '1', RATE_STRIKES: '3' })
+  const [quiet, loud] = [await join('192.0.2.1'), await join('192.0.2.1')]
+  expect(limitedIn(await answersTo(loud, messages(4)))).toHaveLength(3)
+  loud.send({ type: 'typing' })
+  expect(await loud.closed).toEqual({ code: 4429, reason: 'rate limit exceeded too often' })
+  expect(limitedIn(await answersTo(quiet, messages(1)))).toHaveLength(1)
+})
+
+test('Q5 ping, pong and stop are free of the common buckets, too', async () => {
+  const { join } = await shared({ RATE_LIMIT_PER_IP: '1' })
+  const client = await join('192.0.2.1', 'ann', '/chat/a')
+  const free = Array.from({ length: 10 }, () => [{ type: 'stop' }, { type: 'ping' }, { type: 'pong' }]).flat()
+  for (const frame of free) client.send(frame)
+  for (let at = 0; at < 10; at++) await client.next('pong')
+  expect(limitedIn(client.frames)).toEqual([])
+})

@@ -1,4 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { createTimerWheel } from '../../src/actor/timer-wheel.ts'
 import type { Coordination } from '../../src/coordination/coordination.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { openRedisCoordination } from '../../src/coordination/redis-coordination.ts'
@@ -25,7 +26,7 @@ async function openParts(store: (typeof STORES)[number]) {
   const inner = createMemoryLog()
   // Either server may stop first.
   const log: ChannelLog = { ...inner, close: async () => {} }
-  const coordination: Coordination = createLocalCoordination()
+  const coordination: Coordination = createLocalCoordination(createTimerWheel(() => {}))
   return async () => ({ log, coordination })
 }
 

@@ -6,11 +6,11 @@ import { describe, expect, test, vi } from 'vitest'
 import { type AnyStateMachine, StateMachine } from 'xstate'
 import { loadConfig } from '../../src/config.ts'
 import { createConnectionHost } from '../../src/connection/connection-behaviour.ts'
+import { createLocalQueue } from '../../src/coordination/local-queue.ts'
 import { withBreaker } from '../../src/model/breaker.ts'
 import { createSimulatedModel } from '../../src/model/simulated-model.ts'
 import { createServer } from '../../src/server.ts'
 import { createWorkers } from '../../src/supervisor/worker.ts'
-import { createLlmQueue } from '../../src/turn/llm-queue.ts'
 import { createTurnRunner } from '../../src/turn/run-turn.ts'
 import { graphOf, nameOfGuard } from '../support/chart-graph.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
@@ -45,7 +45,7 @@ function makeHosts(): void {
   })
   createTurnRunner({
     clock,
-    queue: createLlmQueue({ clock, concurrency: 1, limit: 1 }),
+    queue: createLocalQueue({ clock, concurrency: 1, limit: 1 }),
     logger: pino({ level: 'silent' }),
     maxAttempts: 1,
     backOffMs: 1,

@@ -74,7 +74,7 @@ export function createFakeConnection(plan: Plan, clock: Clock): FakeConnection {
     onReleased() {},
   })
   connection.channel = new EndlessChannel(
-    { log: createMemoryLog(), coordination: createLocalCoordination(), clock },
+    { log: createMemoryLog(), coordination: createLocalCoordination(clock), clock },
     `${route}/one`,
   )
   return Object.assign(connection, { plan, fake })

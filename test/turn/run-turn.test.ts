@@ -1,10 +1,10 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
+import { createLocalQueue } from '../../src/coordination/local-queue.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import type { ChatModel, ModelEvent } from '../../src/model/chat-model.ts'
 import { ModelError } from '../../src/model/chat-model.ts'
 import type { Entry } from '../../src/protocol/entry.ts'
-import { createLlmQueue } from '../../src/turn/llm-queue.ts'
 import { createTurnRunner } from '../../src/turn/run-turn.ts'
 import type { TurnOptions } from '../../src/turn/turn.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
@@ -49,7 +49,7 @@ function startTurn(say: Say, { maxAnswerBytes = 1000, run = 1, fails = (_: Entry
   }
   const runTurn = createTurnRunner({
     clock,
-    queue: createLlmQueue({ clock, concurrency: 1, limit: 1 }),
+    queue: createLocalQueue({ clock, concurrency: 1, limit: 1 }),
     logger: pino({ level: 'silent' }),
     maxAttempts: 3,
     backOffMs: BACKOFF_MS,

@@ -1,42 +1,18 @@
 import type { Clock } from '../actor/clock.ts'
+import { type FairQueue, POSITION_INTERVAL_MS, type QueueLimits, type Waiter } from './fair-queue.ts'
 import { createLanes, inOrder, type Place, positionOf } from './lanes.ts'
 
-/** How often a waiting turn is told its position at most, in ms. */
-export const POSITION_INTERVAL_MS = 1000
-
-/** How many run and how many wait. */
-export interface LlmQueueOptions {
+/** See {@link createLocalQueue}. */
+export interface LocalQueueOptions extends QueueLimits {
   readonly clock: Clock
-  /** Requests to models that run at once. */
-  readonly concurrency: number
-  /** Turns that wait for one of these. */
-  readonly limit: number
-  /** In ms; 1,000 by default. */
-  readonly positionIntervalMs?: number
+  /** How many of those that may run do so without having come through this queue. The default: none. */
+  readonly elsewhere?: () => number
 }
 
-/** What a turn is told. Neither may throw: they are called in the course of other turns' business. */
-export interface Waiter {
-  /** It is its turn: once, and within `request` already where one may run. `release` lets the next one run. */
-  granted(release: () => void): void
-  /** The place in the order of service, from 1: within `request`, and then as it changes. */
-  moved(position: number): void
-}
-
-/** A place in the queue. */
-export interface Ticket {
-  /** Gives the place up; after `granted`, the same as `release`. Both do their work once, however often called. */
-  cancel(): void
-}
-
-/** The queue in front of the models. SPEC.md Q4, C12. */
-export interface LlmQueue {
-  /** Asks to run on behalf of a key: whoever one is to be fair to. Undefined where too many wait. */
-  request(key: string, waiter: Waiter): Ticket | undefined
-  /** How many were granted and not released. */
-  running(): number
-  /** How many wait. */
-  waiting(): number
+/** A queue within one process. */
+export interface LocalQueue extends FairQueue {
+  /** Lets those run that may now: fewer run elsewhere. */
+  serve(): void
 }
 
 /** One request for as long as it waits or runs. */
@@ -48,19 +24,20 @@ interface Queued {
 }
 
 /**
- * A bounded queue that is fair between keys: it serves one request of each key in turn, so that nobody waits behind
- * one user's hundred. Requesting, cancelling and serving cost the same however many wait; telling positions does not,
- * and is therefore done for all at once, at an interval.
+ * Requesting, cancelling and serving cost the same however many wait; telling positions does not, and is therefore done for
+ * all at once, at an interval.
  */
-export function createLlmQueue(options: LlmQueueOptions): LlmQueue {
-  const { clock, concurrency, limit, positionIntervalMs = POSITION_INTERVAL_MS } = options
+export function createLocalQueue(options: LocalQueueOptions): LocalQueue {
+  const { clock, concurrency, limit, elsewhere = () => 0 } = options
   const lanes = createLanes<Queued>()
   let running = 0
   let isAnnouncing = false
 
+  const isFree = () => running + elsewhere() < concurrency
+
   /** Lets those run that may. `granted` may release at once, or ask again: each round looks afresh. */
   function serve(): void {
-    while (running < concurrency) {
+    while (isFree()) {
       const place = lanes.take()
       if (place === undefined) return
       running++
@@ -85,7 +62,7 @@ export function createLlmQueue(options: LlmQueueOptions): LlmQueue {
   function announceLater(): void {
     if (lanes.size() === 0 || isAnnouncing) return
     isAnnouncing = true
-    clock.setTimeout(announce, positionIntervalMs)
+    clock.setTimeout(announce, POSITION_INTERVAL_MS)
   }
 
   function announce(): void {
@@ -96,7 +73,7 @@ export function createLlmQueue(options: LlmQueueOptions): LlmQueue {
     for (const { value: queued } of inOrder(lanes)) {
       position++
       if (queued.state !== 'waiting' || queued.toldPosition === position) continue
-      if (now - queued.toldAt < positionIntervalMs) announceLater()
+      if (now - queued.toldAt < POSITION_INTERVAL_MS) announceLater()
       else tell(queued, position, now)
     }
   }
@@ -109,7 +86,10 @@ export function createLlmQueue(options: LlmQueueOptions): LlmQueue {
 
   return {
     request(key, waiter) {
-      if (running >= concurrency && lanes.size() >= limit) return undefined
+      if (!isFree() && lanes.size() >= limit) {
+        waiter.refused()
+        return { cancel() {} }
+      }
       const place = lanes.add(key, { waiter, state: 'waiting', toldPosition: 0, toldAt: 0 })
       serve()
       if (place.value.state === 'waiting') {
@@ -121,5 +101,6 @@ export function createLlmQueue(options: LlmQueueOptions): LlmQueue {
     },
     running: () => running,
     waiting: () => lanes.size(),
+    serve,
   }
 }

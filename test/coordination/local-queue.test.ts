@@ -1,26 +1,31 @@
 import { describe, expect, test } from 'vitest'
-import { createLlmQueue, type LlmQueue, type Ticket } from '../../src/turn/llm-queue.ts'
+import type { FairQueue, Ticket } from '../../src/coordination/fair-queue.ts'
+import { createLocalQueue } from '../../src/coordination/local-queue.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 
 /** A queue whose grants and positions are written down, as `name` and `name:position`. */
 function setUp({ concurrency, limit }: { concurrency: number; limit: number }) {
   const clock = createFakeClock()
-  const queue = createLlmQueue({ clock, concurrency, limit })
+  const queue = createLocalQueue({ clock, concurrency, limit })
   const served: string[] = []
   const told: string[] = []
   const releases = new Map<string, () => void>()
   const tickets = new Map<string, Ticket>()
 
   function ask(key: string, name: string): boolean {
+    let isTaken = true
     const ticket = queue.request(key, {
       granted(release) {
         served.push(name)
         releases.set(name, release)
       },
       moved: (position) => told.push(`${name}:${position}`),
+      refused() {
+        isTaken = false
+      },
     })
-    if (ticket !== undefined) tickets.set(name, ticket)
-    return ticket !== undefined
+    tickets.set(name, ticket)
+    return isTaken
   }
   const release = (name: string) => releases.get(name)?.()
   const cancel = (name: string) => tickets.get(name)?.cancel()
@@ -28,12 +33,12 @@ function setUp({ concurrency, limit }: { concurrency: number; limit: number }) {
 }
 
 /** Serves until nobody waits, one after the other. */
-function drain(queue: LlmQueue, served: readonly string[], release: (name: string) => void): void {
+function drain(queue: FairQueue, served: readonly string[], release: (name: string) => void): void {
   for (let next = 0; next < served.length; next++) release(served[next] as string)
   expect(queue.running()).toBe(0)
 }
 
-describe('the queue in front of the models', () => {
+describe('the queue of one process', () => {
   test('Q4 at most so many run at once, and the next one runs when one is released', () => {
     const { ask, served, release, queue } = setUp({ concurrency: 2, limit: 9 })
     for (const name of ['a', 'b', 'c', 'd']) ask(name, name)
@@ -108,6 +113,7 @@ describe('the queue in front of the models', () => {
           release()
         },
         moved: () => {},
+        refused: () => {},
       })
     }
     ask('b', 'b')
@@ -189,7 +195,7 @@ describe('the queue in front of the models', () => {
 
   test('Q4 random requests, cancels and releases: bounds hold, and every position told is the true one', () => {
     const { clock } = setUp({ concurrency: 1, limit: 0 })
-    const queue = createLlmQueue({ clock, concurrency: 3, limit: 40 })
+    const queue = createLocalQueue({ clock, concurrency: 3, limit: 40 })
     let seed = 7
     const random = (below: number) => {
       seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648
@@ -202,14 +208,18 @@ describe('the queue in front of the models', () => {
     for (let id = 0; id < 20_000; id++) {
       const turn = random(3)
       if (turn === 0) {
+        let isTaken = true
         const ticket = queue.request(`user${random(6)}`, {
           granted(release) {
             waiting.delete(id)
             running.set(id, release)
           },
           moved: (position) => expected.set(id, position),
+          refused() {
+            isTaken = false
+          },
         })
-        if (ticket === undefined) expect(waiting.size).toBe(40)
+        if (!isTaken) expect(waiting.size).toBe(40)
         else if (!running.has(id)) waiting.set(id, ticket)
       } else if (turn === 1 && waiting.size > 0) {
         const [cancelled, ticket] = pick(waiting) as [number, Ticket]

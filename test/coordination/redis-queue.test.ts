@@ -1,0 +1,221 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { QueueLimits } from '../../src/coordination/fair-queue.ts'
+import { openRedisCoordination, type RedisCoordination } from '../../src/coordination/redis-coordination.ts'
+import { createQueueUsers } from '../support/queue-users.ts'
+import { type RedisProcess, startRedis, until } from '../support/redis.ts'
+import { startRedisProxy } from '../support/redis-proxy.ts'
+
+const LEASE_MS = 1_500
+/** What something may take beyond its time on a busy machine. */
+const SLACK_MS = 500
+const RUNNING = 'sw:{queue-chat}:running'
+
+let redis: RedisProcess
+let opened: RedisCoordination[] = []
+let child: ChildProcess | undefined
+
+/** A process's users of the one queue. Grants of all are written into `served`. */
+async function open(limits: QueueLimits, served: string[], { url = redis.url, timeoutMs = 1_000 } = {}) {
+  const coordination = await openRedisCoordination({ url, leaseMs: LEASE_MS, timeoutMs })
+  opened.push(coordination)
+  const queue = coordination.queue('chat', limits)
+  return { queue, coordination, ...createQueueUsers(queue, served) }
+}
+
+/** Another process that asks for places and keeps them; answers what it was told. */
+async function startOther({ concurrency, requests }: { concurrency: number; requests: number }) {
+  const file = fileURLToPath(new URL('redis-queue-process.ts', import.meta.url))
+  const args = [file, redis.url, `${LEASE_MS}`, `${concurrency}`, `${requests}`]
+  const other = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  child = other
+  const told: string[] = []
+  createInterface({ input: other.stdout }).on('line', (line) => told.push(line))
+  await until(() => told.length === requests)
+  return { told, signal: (name: NodeJS.Signals) => other.kill(name) }
+}
+
+const runningInRedis = async () => Number(await redis.call('scard', RUNNING))
+/** Long enough for a process to be known to the others. */
+const renewed = () => pause(LEASE_MS / 2)
+
+beforeEach(async () => {
+  redis = await startRedis({ durable: true })
+})
+afterEach(async () => {
+  child?.kill('SIGKILL')
+  child = undefined
+  await Promise.all(opened.map((one) => one.close()))
+  opened = []
+  await redis.close()
+})
+
+describe('several processes', () => {
+  test("Q4 nobody waits behind one user's hundred requests, though they come through another process", async () => {
+    const served: string[] = []
+    const limits = { concurrency: 1, limit: 200 }
+    const [a, b] = [await open(limits, served), await open(limits, served)]
+    for (let i = 0; i < 100; i++) void a.ask('greedy', `greedy${i}`)
+    await until(() => a.queue.waiting() === 99 && a.told.length === 99)
+    expect(await b.ask('ann', 'ann')).toBe(2)
+    a.release('greedy0')
+    await until(() => served.length === 2)
+    a.release('greedy1')
+    await until(() => served.length === 3)
+    expect(served).toEqual(['greedy0', 'greedy1', 'ann'])
+  })
+
+  test('Q4 of 600 requests through three processes each is served once, and at most so many at once', async () => {
+    const limits = { concurrency: 5, limit: 600 }
+    const served: string[] = []
+    // A busy machine that answers late must not pass for a Redis that is away.
+    const all = await Promise.all([1, 2, 3].map(() => open(limits, served, { timeoutMs: 10_000 })))
+    let running = 0
+    let most = 0
+    let cancelled = 0
+    const begin = performance.now()
+    const turns = Array.from({ length: 600 }, async (_, id) => {
+      const { queue } = all[id % 3] ?? all[0] ?? expect.unreachable()
+      await new Promise<void>((resolve) => {
+        const ticket = queue.request(`user${id % 7}`, {
+          async granted(release) {
+            most = Math.max(most, ++running)
+            served.push(`${id}`)
+            await pause(id % 4)
+            running--
+            release()
+            resolve()
+          },
+          moved() {
+            if (id % 10 !== 9) return
+            cancelled++
+            ticket.cancel()
+            resolve()
+          },
+          refused: () => expect.unreachable(),
+        })
+      })
+    })
+    await Promise.all(turns)
+    console.log(`600 requests of three processes, 5 at once: ${Math.round(performance.now() - begin)} ms`)
+    expect(most).toBe(5)
+    expect(new Set(served).size).toBe(served.length)
+    expect(served.length + cancelled).toBe(600)
+    await until(async () => (await runningInRedis()) === 0)
+    // Nothing of it is left but what the next one needs.
+    for (const name of ['waiting', 'numbers', 'arrivals', 'lanes']) {
+      expect(await redis.call('exists', `sw:{queue-chat}:${name}`)).toBe(0)
+    }
+  })
+
+  test('Q4 the places of a process that was killed come back within its lease, and nobody waits behind what it asked', async () => {
+    const other = await startOther({ concurrency: 3, requests: 8 })
+    expect(other.told.filter((line) => line.startsWith('running'))).toHaveLength(3)
+    const a = await open({ concurrency: 3, limit: 100 }, [])
+    expect(await a.ask('mine', 'm0')).toBe(2)
+    void a.ask('mine', 'm1')
+    await a.ask('mine', 'm2')
+    const begin = performance.now()
+    other.signal('SIGKILL')
+    await until(() => a.served.length === 3)
+    const tookMs = performance.now() - begin
+    console.log(`the places of a dead process came back after ${Math.round(tookMs)} of ${LEASE_MS} ms`)
+    expect(tookMs).toBeLessThan(LEASE_MS + SLACK_MS)
+    expect(await runningInRedis()).toBe(3)
+  })
+
+  test('Q4 what a process that was frozen still runs counts again when it wakes', async () => {
+    const other = await startOther({ concurrency: 1, requests: 1 })
+    const a = await open({ concurrency: 1, limit: 100 }, [])
+    await a.ask('mine', 'm0')
+    void a.ask('mine', 'm1')
+    other.signal('SIGSTOP')
+    await until(() => a.served.length === 1)
+    other.signal('SIGCONT')
+    await until(async () => (await runningInRedis()) === 2)
+    a.release('m0')
+    await until(async () => (await runningInRedis()) === 1)
+    await renewed()
+    expect(a.served).toEqual(['m0'])
+    other.signal('SIGKILL')
+    await until(() => a.served.length === 2)
+  })
+
+  test('Q4 a grant that was told to nobody is found by the next renewal', async () => {
+    const served: string[] = []
+    const limits = { concurrency: 1, limit: 9 }
+    const proxy = await startRedisProxy(redis)
+    const [a, b] = [await open(limits, served), await open(limits, served, { url: proxy.url })]
+    await a.ask('a', 'a')
+    await b.ask('b', 'b')
+    proxy.swallowWakeUps()
+    const begin = performance.now()
+    a.release('a')
+    await until(() => served.includes('b'))
+    expect(performance.now() - begin).toBeLessThan(LEASE_MS / 2 + SLACK_MS)
+    proxy.close()
+  })
+
+  test('Q4 a process that ends gives back what it runs, and leaves the line', async () => {
+    const served: string[] = []
+    const limits = { concurrency: 1, limit: 9 }
+    const [a, b] = [await open(limits, served), await open(limits, served)]
+    for (const name of ['a0', 'a1']) await a.ask('a', name)
+    await b.ask('b', 'b')
+    await a.coordination.close()
+    await until(() => served.includes('b'))
+    expect(served).toEqual(['a0', 'b'])
+  })
+})
+
+describe('Redis is away', () => {
+  test.each(['killed', 'frozen'] as const)(
+    'Q4 %s: each process serves its part, nothing runs twice or waits for ever, and what ran counts afterwards',
+    async (how) => {
+      const served: string[] = []
+      const limits = { concurrency: 4, limit: 50 }
+      const [a, b] = [await open(limits, served), await open(limits, served)]
+      await renewed()
+      for (const name of ['a0', 'a1', 'a2', 'a3']) expect(await a.ask('a', name)).toBe('granted')
+      for (const name of ['b0', 'b1', 'b2']) await b.ask('b', name)
+      if (how === 'killed') await redis.kill()
+      else redis.freeze()
+      // Two of four are its part.
+      await until(() => b.queue.running() === 2)
+      // One that is given up while Redis cannot hear it, and one that comes now. The other process runs more than its part.
+      a.release('a0')
+      expect(await a.ask('a', 'a4')).toBe(1)
+      void b.ask('c', 'c0')
+      await until(() => b.queue.waiting() === 2)
+      expect([a.queue.running(), b.queue.running()]).toEqual([3, 2])
+      b.cancel('b2')
+      b.release('b0')
+      await until(() => served.includes('c0'))
+      expect(served).toEqual(['a0', 'a1', 'a2', 'a3', 'b0', 'b1', 'c0'])
+
+      if (how === 'killed') await redis.restart({ empty: true })
+      else redis.wake()
+      await until(async () => (await runningInRedis().catch(() => 0)) === 5)
+      // Each asks Redis for more once all have had a lease's time to say what they run.
+      await pause(LEASE_MS)
+      await renewed()
+      expect(await runningInRedis()).toBe(5)
+      expect(await b.ask('d', 'd0')).toBe(2)
+      a.release('a1')
+      await until(async () => (await runningInRedis()) === 4)
+      expect(a.queue.running() + b.queue.running()).toBe(4)
+      a.release('a2')
+      await until(() => served.includes('a4'))
+      b.release('b1')
+      await until(() => served.includes('d0'))
+      expect(served).toEqual(['a0', 'a1', 'a2', 'a3', 'b0', 'b1', 'c0', 'a4', 'd0'])
+      for (const name of ['a3', 'a4']) a.release(name)
+      for (const name of ['c0', 'd0']) b.release(name)
+      await until(async () => (await runningInRedis()) === 0)
+    },
+    20_000,
+  )
+})

@@ -1,0 +1,106 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { ended, framesOf, say } from '../support/chat-server.ts'
+import { type Client, connect } from '../support/client.ts'
+import { startRedis } from '../support/redis.ts'
+import { type Env, startServer, type TestServer } from '../support/server.ts'
+import { startUpstream } from '../support/upstream.ts'
+
+/** Two servers that share a Redis and a model, and how a user of an address joins a chat or a room of one of them. */
+async function startTwo(env: Env) {
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const settings = { REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, TRUSTED_PROXIES: '127.0.0.1', ...env }
+  const signIn = { authenticate: ({ query }: { query: URLSearchParams }) => ({ id: query.get('user') ?? 'anonymous' }) }
+  const [a, b] = await Promise.all([startServer(settings, signIn), startServer(settings, signIn)])
+  const join = (server: TestServer, path: string, ip: string): Promise<Client> =>
+    connect(server.url + path, { headers: { 'X-Forwarded-For': ip } })
+  return { redis, upstream, a, b, join }
+}
+
+const GREEDY = '192.0.2.1'
+const OTHER = '192.0.2.2'
+
+test("Q4 C12 a user of one server does not wait behind another's thirty turns on another, and is told his place", async () => {
+  const { upstream, a, b, join } = await startTwo({ LLM_CONCURRENCY: '2', LLM_QUEUE: '100' })
+  let asking = 0
+  let most = 0
+  const asked: string[] = []
+  let letGo: (() => void)[] = []
+  upstream.always(async (answer, request) => {
+    asked.push(String(request.body.messages.at(-1)?.content))
+    most = Math.max(most, ++asking)
+    answer.say('yes')
+    await new Promise<void>((resolve) => letGo.push(resolve))
+    asking--
+    answer.finish()
+  })
+  const many = await Promise.all(
+    Array.from({ length: 30 }, (_, n) => join(n % 2 === 0 ? a : b, `/ai-chat/greedy${n}`, GREEDY)),
+  )
+  const turns = await Promise.all(many.map((client, n) => say(client, `greedy${n}`)))
+  await expect.poll(() => many.filter((client) => framesOf(client, 'queued').length > 0).length).toBe(28)
+  await expect.poll(() => asking).toBe(2)
+  const other = await join(b, '/ai-chat/other', OTHER)
+  const turn = await say(other, 'other')
+  // One of the greedy ones is before it.
+  expect(await other.next('queued')).toEqual({ type: 'queued', turn_id: turn, position: 2 })
+  for (const go of letGo.splice(0, 1)) go()
+  await expect.poll(() => asked.length).toBe(3)
+  // Every position changes by that; each is told it.
+  expect(await other.next('queued')).toEqual({ type: 'queued', turn_id: turn, position: 1 })
+  for (const go of letGo.splice(0, 1)) go()
+  await other.next('ai_stream_chunk')
+  expect(asked.indexOf('other')).toBe(3)
+  upstream.always(async (answer, request) => {
+    asked.push(String(request.body.messages.at(-1)?.content))
+    most = Math.max(most, ++asking)
+    answer.say('yes')
+    await new Promise((resolve) => setImmediate(resolve))
+    asking--
+    answer.finish()
+  })
+  for (const go of letGo) go()
+  letGo = []
+  await Promise.all(many.map((client, n) => ended(client, turns[n] ?? '')))
+  expect(most).toBe(2)
+  expect(new Set(asked).size).toBe(31)
+  expect(upstream.requests).toHaveLength(31)
+}, 30_000)
+
+test('Q5 what an address sends to one server counts on the other', async () => {
+  const { a, b, join, redis } = await startTwo({ RATE_LIMIT_PER_IP: '1' })
+  for (const server of [a, b]) {
+    const client = await join(server, '/ws', GREEDY)
+    client.send({ type: 'message', content: 'hello' })
+    await client.next('echo')
+    await expect.poll(async () => String(await redis.call('keys', 'sw:{rates-*'))).toContain(GREEDY)
+  }
+  const second = await join(b, '/ws', GREEDY)
+  // A bucket of its own would have another token within a second.
+  await expect
+    .poll(async () => {
+      second.send({ type: 'message', content: 'hello' })
+      return (await second.next('error')).retry_after_ms
+    })
+    .toBeGreaterThan(1_000)
+})
+
+test('L4 the connections of a principal count over all servers', async () => {
+  const { a, b, join } = await startTwo({ MAX_CONNECTIONS_PER_PRINCIPAL: '2' })
+  const first = await join(a, '/room/one?user=ann', GREEDY)
+  await first.next('welcome')
+  await (await join(b, '/room/one?user=ann', OTHER)).next('welcome')
+  const reason = 'too many connections of this user'
+  for (const server of [a, b]) {
+    expect(await (await join(server, '/room/one?user=ann', GREEDY)).closed).toEqual({ code: 1008, reason })
+  }
+  await first.close()
+  await expect
+    .poll(async () => {
+      const again = await join(b, '/room/one?user=ann', GREEDY)
+      return Promise.race([again.closed.then(() => false), again.next('welcome').then(() => true)])
+    })
+    .toBe(true)
+})
