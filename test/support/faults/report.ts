@@ -3,6 +3,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { withParts } from '../../../src/docs/generated-parts.ts'
+import { table } from '../../../src/docs/tables.ts'
 import type { Verdict } from './evidence.ts'
 import { isLong, seed } from './fault-run.ts'
 
@@ -71,9 +72,7 @@ function writeRow(row: readonly string[]): void {
   }
   rows.set(row[0] ?? '', row)
   const sorted = [...rows.values()].sort((one, other) => String(one[0]).localeCompare(String(other[0])))
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
-  const table = [line(HEAD), line(HEAD.map(() => '---')), ...sorted.map(line)]
-  writeFileSync(DOCUMENT, withParts(document, { results: table.join('\n'), machine: machine() }))
+  writeFileSync(DOCUMENT, withParts(document, { results: table(HEAD, sorted), machine: machine() }))
 }
 
 function machine(): string {
