@@ -186,6 +186,8 @@ export abstract class Channel implements Follower {
 
   /** Rejects with LogError; a plugged-in log that throws instead is taken to reject. */
   async append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended> {
+    // A turn goes on by what the log is found to have; where that cannot be read, the log itself refuses what would leave a hole.
+    if (fence !== undefined) await this.whenRead().catch(() => {})
     return this.log.append(this.key, entry, {
       producer,
       sequence,

@@ -20,6 +20,8 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   readonly #options: ChatOptions
   readonly #turns: ChatTurns
   state: ChatState = createChatState()
+  /** What was folded before the log was read anew. */
+  #before: ChatState = this.state
   /** Writing frames and stops, one after the other: each is judged by what the one before it wrote. */
   #last: Promise<void> = Promise.resolve()
   #waiting = 0
@@ -33,6 +35,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   protected override clear(): void {
+    this.#before = this.state
     this.state = createChatState()
   }
 
@@ -53,7 +56,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   protected override loaded(): void {
     const display = displayOf(this.state)
     for (const member of this.members) member.turnIs(display)
-    this.#turns.forgetLost()
+    this.#turns.forgetLost(this.#before)
     this.#turns.advance()
   }
 

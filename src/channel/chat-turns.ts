@@ -98,9 +98,16 @@ export class ChatTurns {
     this.advance()
   }
 
-  /** The log was read anew: turns that are not in it are no more. */
-  forgetLost(): void {
-    for (const turn_id of this.#origins.keys()) if (!this.#chat.state.open.has(turn_id)) this.#origins.delete(turn_id)
+  /**
+   * The log was read anew: turns that are not in it are no more, and one that lost something of its answer is not added to,
+   * which would be a hole. `before` is what had been folded.
+   */
+  forgetLost(before: ChatState): void {
+    const { open } = this.#chat.state
+    for (const turn_id of this.#origins.keys()) if (!open.has(turn_id)) this.#origins.delete(turn_id)
+    const turn_id = this.#running?.turn_id ?? ''
+    const [had, has] = [before.open.get(turn_id), open.get(turn_id)]
+    if (has === undefined || (had !== undefined && has.answer.chunks < had.answer.chunks)) this.#running?.turn?.lose()
   }
 
   /** The channel is forgotten. */

@@ -10,7 +10,10 @@ export interface AppendOptions {
    * A producer's numbers rise: one that is not above its last is a repeat, and costs no memory of its own.
    */
   readonly sequence: number | string
-  /** The token of the writer's lease. An append with a lower one than the channel has seen throws `fenced`. */
+  /**
+   * The token of the writer's lease. An append with a lower one than the channel has seen throws `fenced`, and so does one
+   * to a log that has changed since `seenHead` under `epoch`: what a turn said would go on after a hole.
+   */
   readonly fence?: number
   /** The highest offset that the writer has seen. A head below it means that the store was rolled back: a new epoch begins. */
   readonly seenHead: number

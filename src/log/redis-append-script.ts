@@ -4,7 +4,8 @@ import { LUA_COUNTED, LUA_STORE, LUA_TTL, script } from './redis-script.ts'
  * Appends one entry: checks the fence, answers a repeat, decides the epoch, assigns head + 1, sets the times to live and,
  * where nothing is to be waited for, shows it and wakes the followers up.
  *
- * Answers `fenced`, or epoch, offset, and `written`, `repeated` or `mine` (this very append had been written, and its
+ * Answers `fenced`, `moved` (the holder of a lease would go on in another log than it knows, which lacks what it wrote, or may
+ * lack it), or epoch, offset, and `written`, `repeated` or `mine` (this very append had been written, and its
  * answer was lost).
  *
  * The epoch is the channel's own, but a new one where the writer has seen more than there is (as `nextEpoch` has it), where
@@ -39,6 +40,11 @@ end
 if at then
   local row = redis.call('XRANGE', log, at .. '-0', at .. '-0')[1]
   return {epoch, tonumber(at), row and row[2][6] == nonce and 'mine' or 'repeated'}
+end
+
+if fence ~= '' and tonumber(seen) > 0 then
+  local isWhole = epoch == proposed and tonumber(seen) <= head and redis.call('EXISTS', log) == 1
+  if not isWhole then return {'moved'} end
 end
 
 local current = store()

@@ -64,7 +64,7 @@ export interface RedisStoreOptions {
 const EPOCH_BYTES = 12
 
 const appendReply = z.union([
-  z.tuple([z.literal('fenced')]),
+  z.tuple([z.enum(['fenced', 'moved'])]),
   z.tuple([z.string(), z.number(), z.enum(['written', 'repeated', 'mine'])]),
 ])
 const row = z.tuple([z.number(), z.string(), z.string(), z.union([z.number(), z.literal('')])])
@@ -86,7 +86,10 @@ export function createRedisStore({ client, confirmed, publish, keptMs }: RedisSt
     const entry = [text, time, opens, ends ? 1 : 0, field, number, nonce]
     const conditions = [fence ?? '', seenHead, proposed, newEpoch(), keptMs, waits, publish, wake]
     const reply = appendReply.parse(await write(APPEND, scriptKeys({ ...keys, wake }), [...entry, ...conditions]))
-    if (reply.length === 1) throw new LogError('fenced', 'a newer lease holds it')
+    if (reply.length === 1) {
+      const isMoved = reply[0] === 'moved'
+      throw new LogError('fenced', isMoved ? 'the log is not the one that the lease is for' : 'a newer lease holds it')
+    }
     const [epoch, offset, outcome] = reply
     if (waits === 1) await show(key, epoch, offset, outcome === 'repeated' ? undefined : { text, time })
     return { epoch, offset, outcome }

@@ -22,8 +22,8 @@ export interface Chatter {
   cut(): void
   /** Resolves when a condition holds; looks after each frame. */
   until(condition: () => boolean): Promise<void>
-  /** The turns that he was shown, with the moments of their frames, in ms. */
-  readonly deliveries: ReadonlyMap<string, readonly number[]>
+  /** When he was shown something of the log, in ms. */
+  readonly moments: readonly number[]
   /** The ends that he was shown, by turn, in ms. */
   readonly ends: ReadonlyMap<string, number>
   /** How long after each message an error told that it could not be stored, in ms. */
@@ -44,7 +44,7 @@ export function createChatter(name: string, channel: string, nextUrl: () => stri
   const broken: string[] = []
   const messages = new Map<string, string>()
   const acks = new Map<string, { turn_id: string }>()
-  const deliveries = new Map<string, number[]>()
+  const moments: number[] = []
   const ends = new Map<string, number>()
   const refusals: number[] = []
   const sentAt = new Map<string, number>()
@@ -148,11 +148,8 @@ export function createChatter(name: string, channel: string, nextUrl: () => stri
 
   function shown(frame: ServerFrame, offset: number): void {
     const now = performance.now()
+    moments.push(now)
     if (frame.type === 'user_message') messages.set(`${witness.epoch}:${offset}`, frame.content)
-    if (!('turn_id' in frame) || frame.turn_id === undefined) return
-    const times = deliveries.get(frame.turn_id) ?? []
-    deliveries.set(frame.turn_id, times)
-    times.push(now)
     if (frame.type === 'ai_stream_end') ends.set(frame.turn_id, now)
   }
 
@@ -216,7 +213,7 @@ export function createChatter(name: string, channel: string, nextUrl: () => stri
     },
     cut: () => socket?.terminate(),
     until,
-    deliveries,
+    moments,
     ends,
     refusals,
     get counts() {

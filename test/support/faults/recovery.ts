@@ -1,26 +1,19 @@
 import type { Chatter } from './chatter.ts'
 
-/** Silences that are no more than a few words take are not noticed. */
+/** Silences that are no more than a few words and the pause between two turns take are not noticed. */
 const NOTICED_MS = 400
+/** What is silent for longer is another fault's, or a chat's that has come to its end. */
+const LONGEST_MS = 15_000
 
-/**
- * From each fault on, the longest silence of each member whose chat's turn was running then: until it went on, or was ended.
- * Of those only who noticed.
- */
+/** From each fault to the next, the longest silence of each member: chats say something all the time. Of those only who noticed. */
 export function silencesAfter(faults: readonly number[], chatters: readonly Chatter[]): number[] {
   const silences: number[] = []
   for (const [at, begin] of faults.entries()) {
-    const next = faults[at + 1] ?? Number.POSITIVE_INFINITY
-    for (const { deliveries } of chatters) {
-      for (const times of deliveries.values()) {
-        const [first = 0, last = 0] = [times[0], times.at(-1)]
-        if (first > begin || last < begin) continue
-        const moments = [begin, ...times.filter((time) => time > begin && time < Math.max(next, begin + NOTICED_MS))]
-        const after = times.find((time) => time > (moments.at(-1) ?? 0))
-        if (moments.length === 1 && after !== undefined) moments.push(after)
-        const longest = Math.max(0, ...moments.slice(1).map((time, n) => time - (moments[n] ?? time)))
-        if (longest >= NOTICED_MS) silences.push(longest)
-      }
+    const end = Math.min(faults[at + 1] ?? Number.POSITIVE_INFINITY, begin + LONGEST_MS)
+    for (const { moments } of chatters) {
+      const within = [begin, ...moments.filter((moment) => moment > begin && moment <= end)]
+      const longest = Math.max(0, ...within.slice(1).map((moment, n) => moment - (within[n] ?? moment)))
+      if (longest >= NOTICED_MS) silences.push(longest)
     }
   }
   return silences
