@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { ended, say } from '../../support/chat-server.ts'
 import { connect, textsOf } from '../../support/client.ts'
 import { startRedis } from '../../support/redis.ts'
+import { startRedisProxy } from '../../support/redis-proxy.ts'
 import { spawnServer } from '../../support/server.ts'
 import { startUpstream } from '../../support/upstream.ts'
 
@@ -83,4 +84,34 @@ test('C14 a node that is frozen beyond its lease and woken writes nothing more, 
     expect(frames.filter(({ type, turn_id }) => type === 'ai_stream_end' && turn_id === turn)).toHaveLength(1)
   }
   expect(upstream.requests).toHaveLength(2)
+})
+
+test('C14 C15 a node that is frozen while it logs an attempt, and wakes up with the answer of Redis, asks the model nothing', async () => {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const proxy = await startRedisProxy(redis)
+  onTestFinished(() => proxy.close())
+  const env = { OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
+  const a = await spawnServer({ ...env, REDIS_URL: proxy.url, OPENAI_API_KEY: 'a' })
+  const b = await spawnServer({ ...env, REDIS_URL: redis.url, OPENAI_API_KEY: 'b' })
+  const first = await connect(`${a.url}/ai-chat/one`)
+  const second = await connect(`${b.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const sprung = proxy.holdFrom('"attempt"')
+  first.send({ type: 'user_message', content: 'hello' })
+  await sprung
+  a.process.kill('SIGSTOP')
+  await answer.requested
+  proxy.release()
+  a.process.kill('SIGCONT')
+  answer.say('only ')
+  // It is awake: it tells its own member what the other node writes.
+  await expect.poll(() => [...textsOf(first.frames).values()]).toEqual(['only '])
+  answer.say('once')
+  answer.finish()
+  expect(await second.next('ai_stream_end')).toMatchObject({ outcome: 'completed' })
+  expect(await first.next('ai_stream_end')).toMatchObject({ outcome: 'completed' })
+  expect(upstream.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer b'])
 })
