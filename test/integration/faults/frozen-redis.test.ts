@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
+import { checkRun } from '../../support/faults/check-run.ts'
+import { converse } from '../../support/faults/conversations.ts'
 import type { FleetNode } from '../../support/faults/deployment.ts'
 import { isLong } from '../../support/faults/fault-run.ts'
 import { judge } from '../../support/faults/judge.ts'
@@ -12,6 +14,7 @@ const FROZEN_MS = isLong ? 6_000 : 3_000
 /** Within what time a user is told that a message could not be saved, in ms; the machine may be busy. */
 const TOLD_MS = 1_000
 const SLACK_MS = 500
+const OTHERS = isLong ? 30 : 5
 /** What a node may need more while nothing can be saved, in bytes. */
 const MORE_BYTES = 64 * 1024 * 1024
 
@@ -25,6 +28,9 @@ test(`Redis is frozen for a while, ${FREEZES} times: a clear error, bounded memo
   const redis = await startRedis()
   onTestFinished(() => redis.close())
   const { deployment, chats, random } = await setStage('redis-frozen', redis.url)
+  // Those whose turn does not run when Redis freezes, and who then say something.
+  const others = converse(deployment, { chats: OTHERS, members: 2, redisUrl: redis.url, turns: 0, name: 'other' })
+  const asked: Promise<string>[] = []
   const faults: number[] = []
   const healing: number[] = []
   let mostMore = 0
@@ -33,6 +39,8 @@ test(`Redis is frozen for a while, ${FREEZES} times: a clear error, bounded memo
     const before = deployment.nodes.map(residentBytes)
     faults.push(performance.now())
     redis.freeze()
+    for (const { name, channel, ask } of others.chatters)
+      if (name.endsWith('/0')) asked.push(ask(`${channel}-${freeze}`, `${channel} message ${freeze}`))
     await sleep(FROZEN_MS)
     for (const node of deployment.nodes) {
       expect(await statusOf(node, '/readyz')).toBe(503)
@@ -45,7 +53,10 @@ test(`Redis is frozen for a while, ${FREEZES} times: a clear error, bounded memo
     healing.push(performance.now() - woken)
     await sleep(2_000)
   }
-  const refusals = chats.chatters.flatMap((chatter) => chatter.refusals)
+  expect(new Set(await Promise.all(asked))).toEqual(new Set(['completed']))
+  await others.finish()
+  expect(checkRun(await others.evidence())).toMatchObject({ lost: [], twice: [], wrongOwner: [], turns: asked.length })
+  const refusals = [...chats.chatters, ...others.chatters].flatMap((chatter) => chatter.refusals)
   const told = Math.max(...refusals)
   await judge(chats, {
     scenario: `Redis frozen for ${FROZEN_MS / 1000} s`,

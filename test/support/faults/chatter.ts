@@ -26,6 +26,8 @@ export interface Chatter {
   readonly moments: readonly number[]
   /** The ends that he was shown, by turn, in ms. */
   readonly ends: ReadonlyMap<string, number>
+  /** When he was welcomed, in ms since 1970. */
+  readonly welcomes: readonly number[]
   /** How long after each message an error told that it could not be stored, in ms. */
   readonly refusals: readonly number[]
   readonly counts: { readonly connections: number; readonly resumed: number; readonly frames: number }
@@ -38,13 +40,19 @@ const TRY_AGAIN_MS = 200
 /** Errors after which the same frame may be well. */
 const PASSING = ['storage', 'busy']
 
-/** Joins at once. `nextUrl` is asked before each connection. */
-export function createChatter(name: string, channel: string, nextUrl: () => string, onFrame?: () => void): Chatter {
+/** Joins at once. `nextUrl` is asked before each connection. `isCutAtEach`: each frame of the log that he gets is his connection's last. */
+export function createChatter(
+  name: string,
+  channel: string,
+  nextUrl: () => string,
+  { isCutAtEach = false }: { readonly isCutAtEach?: boolean } = {},
+): Chatter {
   const witness = createWitness()
   const broken: string[] = []
   const messages = new Map<string, string>()
   const acks = new Map<string, { turn_id: string }>()
   const moments: number[] = []
+  const welcomes: number[] = []
   const ends = new Map<string, number>()
   const refusals: number[] = []
   const sentAt = new Map<string, number>()
@@ -60,7 +68,7 @@ export function createChatter(name: string, channel: string, nextUrl: () => stri
   let isWhole = false
 
   const openSocket = (to: string, events: SocketEvents): ClientSocket => {
-    const ws = new WebSocket(to)
+    const ws = new WebSocket(to, { perMessageDeflate: false })
     socket = ws
     ws.on('open', () => events.opened())
     ws.on('message', (data) => {
@@ -135,10 +143,11 @@ export function createChatter(name: string, channel: string, nextUrl: () => stri
     outbox.receive(frame)
     outbox.flush()
     for (const look of waiting) look()
-    onFrame?.()
+    if (isCutAtEach && 'offset' in frame && frame.type !== 'welcome') socket?.terminate()
   }
 
   function joined({ offset }: FrameOf<'welcome'>): void {
+    welcomes.push(Date.now())
     if (offset !== 0) return
     // He holds nothing: what was acknowledged under the log that is no more may be gone.
     isWhole = false
@@ -214,6 +223,7 @@ export function createChatter(name: string, channel: string, nextUrl: () => stri
     cut: () => socket?.terminate(),
     until,
     moments,
+    welcomes,
     ends,
     refusals,
     get counts() {

@@ -22,8 +22,12 @@ export interface ConversationsOptions {
   /** Members of each chat. */
   readonly members: number
   readonly redisUrl: string
-  /** The most that a chat asks. */
+  /** The most that a chat asks by itself. */
   readonly turns?: number
+  /** What the names of its channels begin with. */
+  readonly name?: string
+  /** The last member of each chat is cut at every frame. */
+  readonly isCut?: boolean
 }
 
 /** How long everything may take to end and to be seen when there are no more faults, in ms. */
@@ -35,13 +39,13 @@ const LOG_TTL_MS = 3_600_000
 /** Begins them. Each chat asks one thing after the other; what was interrupted is regenerated. Ended with the test. */
 export function converse(
   { nextUrl, said }: Deployment,
-  { chats, members, redisUrl, turns = Number.POSITIVE_INFINITY }: ConversationsOptions,
+  { chats, members, redisUrl, turns = Number.POSITIVE_INFINITY, name = 'chat', isCut = false }: ConversationsOptions,
 ): Conversations {
   let isOver = false
   let ended = 0
   const chatters: Chatter[] = []
   const asking: Promise<void>[] = []
-  const channels = Array.from({ length: chats }, (_, n) => `chat-${n}`)
+  const channels = Array.from({ length: chats }, (_, n) => `${name}-${n}`)
 
   async function ask(asker: Chatter): Promise<void> {
     for (let n = 0; n < turns && !isOver; n++) {
@@ -56,7 +60,9 @@ export function converse(
   }
 
   for (const channel of channels) {
-    const all = Array.from({ length: members }, (_, n) => createChatter(`${channel}/${n}`, channel, nextUrl))
+    const all = Array.from({ length: members }, (_, n) =>
+      createChatter(`${channel}/${n}`, channel, nextUrl, { isCutAtEach: isCut && n === members - 1 }),
+    )
     chatters.push(...all)
     if (all[0] !== undefined) asking.push(ask(all[0]))
   }

@@ -16,15 +16,24 @@ export interface StageOptions {
   readonly members?: number
   readonly answers?: Answers
   readonly env?: Readonly<Record<string, string>>
+  /** See `converse`. */
+  readonly isCut?: boolean
 }
 
-/** About four seconds of words. */
-const ANSWERS: Answers = { words: [10, 60], pauseMs: 60 }
+/** Up to four seconds of words; up to one in a short run. */
+const ANSWERS: Answers = isLong ? { words: [10, 60], pauseMs: 60 } : { words: [5, 25], pauseMs: 40 }
 
 /** Nodes on a Redis, and chats on the nodes; the clients of each chat are spread over the nodes. Ended with the test. */
 export async function setStage(name: string, redisUrl: string, options: StageOptions = {}): Promise<Stage> {
-  const { nodes = isLong ? 3 : 2, chats = isLong ? 60 : 10, members = 3, answers = ANSWERS, env = {} } = options
+  const {
+    nodes = isLong ? 3 : 2,
+    chats = isLong ? 60 : 10,
+    members = 3,
+    answers = ANSWERS,
+    env = {},
+    isCut = false,
+  } = options
   const random = createRandom(name)
   const deployment = await deploy(redisUrl, { count: nodes, answers, random, env })
-  return { deployment, random, chats: converse(deployment, { chats, members, redisUrl }) }
+  return { deployment, random, chats: converse(deployment, { chats, members, redisUrl, isCut }) }
 }
