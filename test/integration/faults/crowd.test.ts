@@ -64,6 +64,7 @@ test.runIf(isLong)(
       notes: `all had what they had missed ${((reached - killed) / 1000).toFixed(1)} s after the kill`,
     })
     expect(members).toHaveLength(CLIENTS)
-    expect(members.filter(({ connections, resumed }) => connections !== 2 || resumed !== 1)).toEqual([])
+    // Whoever came back, however often he had to try, came back from his position.
+    expect(members.filter(({ connections, resumed }) => resumed < 1 || resumed !== connections - 1)).toEqual([])
   },
 )

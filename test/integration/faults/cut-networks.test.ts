@@ -18,7 +18,7 @@ async function proxiedRedis() {
   return proxy
 }
 
-test(`replies of Redis are swallowed, ${FAULTS} times`, TIMEOUT, async () => {
+test.runIf(isLong)(`replies of Redis are swallowed, ${FAULTS} times`, TIMEOUT, async () => {
   const proxy = await proxiedRedis()
   const { chats, random } = await setStage('swallowed', proxy.url)
   const faults: number[] = []
@@ -31,7 +31,7 @@ test(`replies of Redis are swallowed, ${FAULTS} times`, TIMEOUT, async () => {
   await judge(chats, { scenario: "Redis's replies swallowed by the network", faults })
 })
 
-test(`pub/sub connections are cut, ${FAULTS} times`, TIMEOUT, async () => {
+test.runIf(isLong)(`pub/sub connections are cut, ${FAULTS} times`, TIMEOUT, async () => {
   const proxy = await proxiedRedis()
   const { chats, random } = await setStage('pubsub', proxy.url)
   const faults: number[] = []

@@ -24,7 +24,7 @@ async function failOver(waitReplicas: 0 | 1) {
   return { chats, faults }
 }
 
-test('G8 Sentinel fails over, REDIS_WAIT_REPLICAS=0: nothing is lost in silence', TIMEOUT, async () => {
+test.runIf(isLong)('G8 Sentinel fails over, REDIS_WAIT_REPLICAS=0: nothing is lost in silence', TIMEOUT, async () => {
   const { chats, faults } = await failOver(0)
   await judge(chats, { scenario: 'Sentinel failover, REDIS_WAIT_REPLICAS=0', faults, mayLose: true })
 })

@@ -14,7 +14,7 @@ async function durableRedis(): Promise<RedisProcess> {
   return redis
 }
 
-test(`G8 Redis is killed and restarted with what it had saved, ${FAULTS} times`, TIMEOUT, async () => {
+test.runIf(isLong)(`G8 Redis is killed and restarted with what it had saved, ${FAULTS} times`, TIMEOUT, async () => {
   const redis = await durableRedis()
   const { chats, random } = await setStage('redis-killed', redis.url)
   const faults: number[] = []
