@@ -10,6 +10,7 @@ import { accept } from './connection/accept.ts'
 import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
 import type { OpenConnection } from './connection/connection-options.ts'
+import { createTurnstile } from './connection/turnstile.ts'
 import { openConfiguredCoordination } from './coordination/configured-coordination.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
@@ -180,6 +181,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         admission,
         signIn: signInOf(parts),
         channels,
+        turnstile: createTurnstile(),
         isDraining,
         reconnectAfterMs: () => Math.round(Math.random() * Math.max(RETURN_SPREAD_MS, config.DRAIN_MS)),
         onReleased(connection: OpenConnection) {
