@@ -5,7 +5,7 @@ import { judge } from '../../support/faults/judge.ts'
 import { setStage } from '../../support/faults/stage.ts'
 import { startRedis } from '../../support/redis.ts'
 
-const FREEZES = isLong ? 8 : 1
+const FREEZES = 8
 /** Longer than a lease, in ms. */
 const FROZEN_MS = 5_000
 

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
+import { keysOf } from '../../../src/log/redis-keys.ts'
 import { ended, say } from '../../support/chat-server.ts'
 import { connect, textsOf } from '../../support/client.ts'
 import { startRedis } from '../../support/redis.ts'
@@ -114,4 +115,33 @@ test('C14 C15 a node that is frozen while it logs an attempt, and wakes up with 
   expect(await second.next('ai_stream_end')).toMatchObject({ outcome: 'completed' })
   expect(await first.next('ai_stream_end')).toMatchObject({ outcome: 'completed' })
   expect(upstream.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer b'])
+})
+
+test('G8 C14 Redis lost the last words of a running turn: it ends there as interrupted, under a new epoch, without a hole', async () => {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const node = await spawnServer({ REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' })
+  const client = await connect(`${node.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const turn = await say(client, 'hello')
+  const request = await answer.requested
+  for (const word of ['one ', 'two ']) {
+    answer.say(word)
+    await client.next('ai_stream_chunk', ({ content }) => content === word)
+  }
+  const { epoch, offset } = client.position
+  const { meta, log } = keysOf('ai-chat/one')
+  await redis.call('multi')
+  await redis.call('xdel', log, `${offset}-0`)
+  await redis.call('xsetid', log, `${offset - 1}-0`)
+  await redis.call('hset', meta, 'head', offset - 1, 'shown', offset - 1)
+  await redis.call('exec')
+  answer.say('three ')
+  const welcome = await client.next('welcome', (frame) => frame.epoch !== epoch)
+  expect(welcome).toMatchObject({ resumed: false, offset: 0 })
+  expect(await ended(client, turn)).toMatchObject({ outcome: 'interrupted' })
+  expect(textsOf(client.frames).get(turn)).toBe('one ')
+  expect(await request.over).toBe('aborted')
 })
