@@ -119,7 +119,7 @@ export abstract class Channel implements Follower {
   }
 
   /** Resolves when it is not: nothing can be judged by what is folded before that. Rejects with LogError. */
-  protected async whenRead(): Promise<void> {
+  async whenRead(): Promise<void> {
     for (let reading: Promise<void> | undefined; reading !== this.#reading; ) {
       reading = this.#reading
       await reading
@@ -186,8 +186,6 @@ export abstract class Channel implements Follower {
 
   /** Rejects with LogError; a plugged-in log that throws instead is taken to reject. */
   async append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended> {
-    // A turn goes on by what the log is found to have; where that cannot be read, the log itself refuses what would leave a hole.
-    if (fence !== undefined) await this.whenRead().catch(() => {})
     return this.log.append(this.key, entry, {
       producer,
       sequence,
