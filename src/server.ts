@@ -10,6 +10,7 @@ import { accept } from './connection/accept.ts'
 import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
 import { type OpenConnection, sharedRatesOf } from './connection/connection-options.ts'
+import { createTurnstile } from './connection/turnstile.ts'
 import { openConfiguredCoordination } from './coordination/configured-coordination.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
@@ -17,7 +18,7 @@ import { openConfiguredLog } from './log/configured-log.ts'
 import { createServerMetrics } from './metrics/server-metrics.ts'
 import { createConfiguredModel } from './model/configured-model.ts'
 import { createSimulatedModel } from './model/simulated-model.ts'
-import { openFilesLimit } from './open-files.ts'
+import { connectionsByOpenFiles } from './open-files.ts'
 import type { ServerParts, ServerRole, StatewireServer } from './server-parts.ts'
 import { count, createTelemetry } from './telemetry.ts'
 import { type AdminServer, listenAdmin } from './transport/admin-server.ts'
@@ -25,8 +26,6 @@ import { readPages } from './transport/pages.ts'
 import { listen, type Transport } from './transport/uws-server.ts'
 import { keepSweeping, keepTakingUp, takeUpUnfinished } from './upkeep.ts'
 
-/** Descriptors that are not connections: files, upstream sockets, those being closed. */
-const SPARE_FILES = 1_000
 /** How long interrupted turns may take to be written at the end of a drain, in ms. */
 export const INTERRUPT_DEADLINE_MS = 2_000
 /** How long whoever was accepted before the port was closed may take to say what it wants, in ms. */
@@ -148,7 +147,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
     try {
       coordination = parts.coordination ?? (await openConfiguredCoordination(config, clock, logger))
       const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
-      const model = parts.model ?? createConfiguredModel(config, clock, logger) ?? simulated
+      const model = parts.model ?? (await createConfiguredModel(config, clock, logger)) ?? simulated
       logger.info({ store: log.description, model: model.description }, 'store and model')
       const channels = createChatsAndRooms({
         config,
@@ -165,7 +164,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
       const host = createConnectionHost(clock, parts.onTransition)
       const admission = createAdmission(
         {
-          connections: config.MAX_CONNECTIONS ?? Math.max(1, openFilesLimit() - SPARE_FILES),
+          connections: config.MAX_CONNECTIONS ?? connectionsByOpenFiles(),
           perAddress: config.MAX_CONNECTIONS_PER_IP,
           perPrincipal: config.MAX_CONNECTIONS_PER_PRINCIPAL,
         },
@@ -182,6 +181,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         signIn: signInOf(parts),
         channels,
         ...sharedRatesOf(config, coordination),
+        turnstile: createTurnstile(),
         isDraining,
         reconnectAfterMs: () => Math.round(Math.random() * Math.max(RETURN_SPREAD_MS, config.DRAIN_MS)),
         onReleased(connection: OpenConnection) {

@@ -1,6 +1,14 @@
 import type { Clock, Timer } from '../actor/clock.ts'
 import type { Coordination, Signals } from '../coordination/coordination.ts'
-import type { Appended, ChannelLog, Follower, Head, LogRecord, ReadResult } from '../log/channel-log.ts'
+import type {
+  AppendCondition,
+  Appended,
+  ChannelLog,
+  Follower,
+  Head,
+  LogRecord,
+  ReadResult,
+} from '../log/channel-log.ts'
 import { encode, encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
 import type { Position } from '../protocol/position.ts'
@@ -119,7 +127,7 @@ export abstract class Channel implements Follower {
   }
 
   /** Resolves when it is not: nothing can be judged by what is folded before that. Rejects with LogError. */
-  protected async whenRead(): Promise<void> {
+  async whenRead(): Promise<void> {
     for (let reading: Promise<void> | undefined; reading !== this.#reading; ) {
       reading = this.#reading
       await reading
@@ -185,11 +193,16 @@ export abstract class Channel implements Follower {
   }
 
   /** Rejects with LogError; a plugged-in log that throws instead is taken to reject. */
-  async append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended> {
+  async append(
+    entry: Entry,
+    producer: string,
+    sequence: number | string,
+    condition: AppendCondition = {},
+  ): Promise<Appended> {
     return this.log.append(this.key, entry, {
       producer,
       sequence,
-      ...(fence !== undefined && { fence }),
+      ...condition,
       seenHead: this.head,
       epoch: this.epoch,
     })

@@ -1,4 +1,4 @@
-import type { LogRecord } from '../log/channel-log.ts'
+import { LogError, type LogRecord } from '../log/channel-log.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
@@ -15,11 +15,16 @@ import { concat, historyPages, type Snapshot, soFar } from './snapshot.ts'
 
 /** Frames of all members that wait for the one in hand; beyond it they are refused as busy. */
 const MAX_WAITING_FRAMES = 256
+/** How often a frame is judged anew because another server's came first, before it is refused as not saved. */
+const MAX_JUDGEMENTS = 50
+
 /** A channel with a model: the judge of its turns. Their state is the fold of the log; only the running turn is beside it. */
 export class ChatChannel extends Channel implements ChatOfTurns {
   readonly #options: ChatOptions
   readonly #turns: ChatTurns
   state: ChatState = createChatState()
+  /** What was folded before the log was read anew. */
+  #before: ChatState = this.state
   /** Writing frames and stops, one after the other: each is judged by what the one before it wrote. */
   #last: Promise<void> = Promise.resolve()
   #waiting = 0
@@ -33,6 +38,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   protected override clear(): void {
+    this.#before = this.state
     this.state = createChatState()
   }
 
@@ -53,7 +59,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   protected override loaded(): void {
     const display = displayOf(this.state)
     for (const member of this.members) member.turnIs(display)
-    this.#turns.forgetLost()
+    this.#turns.forgetLost(this.#before)
     this.#turns.advance()
   }
 
@@ -158,6 +164,18 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   async #write(frame: WritingFrame, member: Member): Promise<void> {
+    for (let judgements = 1; ; judgements++) {
+      try {
+        return await this.#writeAsJudged(frame, member)
+      } catch (error) {
+        const isStale = error instanceof LogError && error.code === 'stale'
+        if (!isStale || judgements === MAX_JUDGEMENTS) throw error
+        await this.whenRead()
+      }
+    }
+  }
+
+  async #writeAsJudged(frame: WritingFrame, member: Member): Promise<void> {
     const plan = planFrame(frame, this.state, member.client_id, this.#options.turnQueue)
     if ('refused' in plan) {
       if (!(await this.answerRepeat(member, frame.id))) this.#refuse(member, plan.refused, frame.id)
@@ -169,7 +187,9 @@ export class ChatChannel extends Channel implements ChatOfTurns {
       this.#turns.remember(turn_id, { fairKey: member.fairKey, principal: member.principal.id, metadata })
     }
     try {
-      const { repeated } = await this.append(entry, producerOf(member), frame.id ?? `-${newId()}`)
+      const { repeated } = await this.append(entry, producerOf(member), frame.id ?? `-${newId()}`, {
+        judgedAt: this.head,
+      })
       if (!repeated) return
     } catch (error) {
       if (turn_id !== undefined) this.#turns.forget(turn_id)

@@ -1,6 +1,6 @@
 import type { Timer } from '../actor/clock.ts'
 import type { Lease } from '../coordination/coordination.ts'
-import type { Appended } from '../log/channel-log.ts'
+import { type AppendCondition, type Appended, LogError } from '../log/channel-log.ts'
 import type { Entry } from '../protocol/entry.ts'
 import { type AppendOfTurn, appendEnd } from '../turn/end-turn.ts'
 import type { Turn } from '../turn/turn.ts'
@@ -15,9 +15,11 @@ export interface ChatOfTurns {
   readonly state: ChatState
   /** The log is being read anew: nothing may be begun by what is folded. */
   readonly isReading: boolean
+  /** Resolves when the log is not being read anew. Rejects with LogError. */
+  whenRead(): Promise<void>
   /** Resolves when all that the log has now is folded. Rejects with LogError. */
   readToHead(): Promise<void>
-  append(entry: Entry, producer: string, sequence: number | string, fence?: number): Promise<Appended>
+  append(entry: Entry, producer: string, sequence: number | string, condition: AppendCondition): Promise<Appended>
   tellPosition(turn_id: string, position: number): void
   /** A turn's end could not be written yet. */
   tellUnsaved(turn_id: string): void
@@ -37,6 +39,8 @@ interface Running {
   readonly turn_id: string
   turn: Turn | undefined
   lease: Lease | undefined
+  /** The log lost something of its answer. */
+  hasHole: boolean
 }
 
 /** A turn that this many processes took up without one delta is given up: it may be what kills them. */
@@ -75,7 +79,7 @@ export class ChatTurns {
   advance(): void {
     const turn = firstOpen(this.#chat.state)
     if (turn === undefined || this.isRunning || this.#chat.isReading || this.#options.isDraining()) return
-    const running: Running = { turn: undefined, turn_id: turn.turn_id, lease: undefined }
+    const running: Running = { turn: undefined, turn_id: turn.turn_id, lease: undefined, hasHole: false }
     this.#running = running
     this.#take(running).catch((error: unknown) => {
       this.#failed(error, 'a turn could not be taken up')
@@ -98,9 +102,18 @@ export class ChatTurns {
     this.advance()
   }
 
-  /** The log was read anew: turns that are not in it are no more. */
-  forgetLost(): void {
-    for (const turn_id of this.#origins.keys()) if (!this.#chat.state.open.has(turn_id)) this.#origins.delete(turn_id)
+  /**
+   * The log was read anew: turns that are not in it are no more, and one that lost something of its answer is not added to,
+   * which would be a hole. `before` is what had been folded.
+   */
+  forgetLost(before: ChatState): void {
+    const { open } = this.#chat.state
+    for (const turn_id of this.#origins.keys()) if (!open.has(turn_id)) this.#origins.delete(turn_id)
+    const running = this.#running
+    if (running?.turn === undefined) return
+    const chunksIn = (state: ChatState) => state.open.get(running.turn_id)?.answer.chunks ?? 0
+    running.hasHole ||= !open.has(running.turn_id) || chunksIn(this.#chat.state) < chunksIn(before)
+    if (running.hasHole) running.turn.lose()
   }
 
   /** The channel is forgotten. */
@@ -167,11 +180,21 @@ export class ChatTurns {
         ...(origin !== undefined && { principal: origin.principal }),
         ...(origin?.metadata !== undefined && { metadata: origin.metadata }),
       }),
-      append: (entry, producer, sequence) => this.#chat.append(entry, producer, sequence, lease.token),
+      append: (entry, producer, sequence) => this.#append(running, lease, entry, producer, sequence),
       onPosition: (position) => this.#chat.tellPosition(turn_id, position),
       onEnded: () => this.#finished(turn_id),
       onUnsaved: () => this.#chat.tellUnsaved(turn_id),
     })
+  }
+
+  /** Appends what a running turn says, unless that would stand after a hole, or in a log that does not know the turn. */
+  async #append(running: Running, lease: Lease, ...[entry, producer, sequence]: Parameters<AppendOfTurn>) {
+    // Where the log cannot be read, it refuses such an entry itself.
+    await this.#chat.whenRead().catch(() => {})
+    const isKnown = this.#chat.state.open.has(running.turn_id)
+    if (!isKnown || (running.hasHole && entry.type !== 'ai_stream_end'))
+      throw new LogError('fenced', 'the log has lost what the turn said')
+    return this.#chat.append(entry, producer, sequence, { fence: lease.token })
   }
 
   #finished(turn_id: string): void {
@@ -184,9 +207,12 @@ export class ChatTurns {
   }
 
   async #endWithoutModel(turn_id: string, outcome: 'stopped' | 'interrupted', fence: number): Promise<void> {
-    const words = countWords(this.#chat.state.open.get(turn_id)?.answer.text ?? '')
+    const turn = this.#chat.state.open.get(turn_id)
+    // Lost with its log, meanwhile.
+    if (turn === undefined) return
+    const words = countWords(turn.answer.text)
     const error = outcome === 'interrupted' ? outcome : undefined
-    const append: AppendOfTurn = (entry, producer, sequence) => this.#chat.append(entry, producer, sequence, fence)
+    const append: AppendOfTurn = (entry, producer, sequence) => this.#chat.append(entry, producer, sequence, { fence })
     await appendEnd(append, { turn_id, outcome, error, words })
   }
 

@@ -8,6 +8,7 @@ import type { UpgradeRequest } from '../transport/upgrade.ts'
 import { type Admission, ANONYMOUS, type SignIn } from './admission.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionOptions } from './connection-options.ts'
+import type { Turnstile } from './turnstile.ts'
 
 /** What accepting a socket needs. */
 export interface AcceptOptions extends ConnectionOptions {
@@ -15,6 +16,7 @@ export interface AcceptOptions extends ConnectionOptions {
   readonly admission: Admission
   readonly signIn: SignIn
   readonly channels: Channels
+  readonly turnstile: Turnstile
   readonly isDraining: () => boolean
 }
 
@@ -59,6 +61,7 @@ async function join(connection: Connection, options: AcceptOptions): Promise<Clo
   const { route, channel: name, isNew } = request
   if (!isNew && !(await options.signIn.authorize(connection.principal, { route, channel: name }))) return 'notAllowed'
 
+  await options.turnstile()
   const channel = await options.channels.open(`${route}/${name}`, isNew, (opened) => {
     // Whoever went away meanwhile has been released, and must not become a member.
     if (connection.isReleased) return

@@ -3,7 +3,6 @@ import type { Clock } from '../actor/clock.ts'
 import type { Config } from '../config.ts'
 import type { Coordination } from './coordination.ts'
 import { createLocalCoordination } from './local-coordination.ts'
-import { openRedisCoordination } from './redis-coordination.ts'
 
 /** The coordination that the configuration names. Rejects in one sentence where Redis does not answer. */
 export async function openConfiguredCoordination(
@@ -11,5 +10,7 @@ export async function openConfiguredCoordination(
   clock: Clock,
   logger: Logger,
 ): Promise<Coordination> {
-  return url === undefined ? createLocalCoordination(clock) : await openRedisCoordination({ url, clock, logger })
+  if (url === undefined) return createLocalCoordination(clock)
+  const { openRedisCoordination } = await import('./redis-coordination.ts')
+  return openRedisCoordination({ url, clock, logger })
 }

@@ -10,13 +10,25 @@ export interface AppendOptions {
    * A producer's numbers rise: one that is not above its last is a repeat, and costs no memory of its own.
    */
   readonly sequence: number | string
-  /** The token of the writer's lease. An append with a lower one than the channel has seen throws `fenced`. */
+  /**
+   * The token of the writer's lease. An append with a lower one than the channel has seen throws `fenced`, and so does one
+   * to a log that has changed since `seenHead` under `epoch`: what a turn said would go on after a hole.
+   */
   readonly fence?: number
+  /**
+   * For an entry that was judged by what stands before it, as clients' are: the offset up to which its writer has read.
+   * Where another judged entry stands above it, the append throws `stale`; by then the writer's follower has been told of
+   * that one, so that it can be judged anew.
+   */
+  readonly judgedAt?: number
   /** The highest offset that the writer has seen. A head below it means that the store was rolled back: a new epoch begins. */
   readonly seenHead: number
   /** The epoch that the writer knows, or proposes where the channel has no entry yet. */
   readonly epoch: string
 }
+
+/** Under what an entry is written at all. */
+export type AppendCondition = Pick<AppendOptions, 'fence' | 'judgedAt'>
 
 /** Where an entry stands. `repeated` when this (producer, sequence) was there before and nothing was written. */
 export interface Appended extends Position {
@@ -65,8 +77,11 @@ export interface Follower {
   reset(head: Head): void
 }
 
-/** Why the log did not do what was asked. `failed` leaves nothing written; `fenced` says that the writer lost its lease. */
-export type LogErrorCode = 'failed' | 'fenced' | 'closed'
+/**
+ * Why the log did not do what was asked. `failed` leaves nothing written; `fenced` says that the writer lost its lease,
+ * `stale` that another judged entry came first.
+ */
+export type LogErrorCode = 'failed' | 'fenced' | 'stale' | 'closed'
 
 /** Every rejection of a {@link ChannelLog}. */
 export class LogError extends Error {

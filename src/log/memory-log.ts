@@ -1,4 +1,5 @@
 import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
+import { assertJudged } from './assert-judged.ts'
 import {
   type Appended,
   type AppendOptions,
@@ -30,6 +31,8 @@ interface Channel {
   head: number
   fence: number | undefined
   open: number
+  /** The offset of the last judged entry. */
+  judged: number
   time: number
   rows: Row[]
   readonly producers: Map<string, Written>
@@ -60,6 +63,7 @@ export function createMemoryLog(options: { readonly now?: () => number } = {}): 
     const repeated = known === undefined ? undefined : offsetWritten(known, writer)
     if (known !== undefined && repeated !== undefined) return { epoch: known.epoch, offset: repeated, repeated: true }
 
+    assertJudged(known, writer)
     const { epoch, rolledBack } = nextEpoch(known, writer)
     const channel = known ?? createChannel(epoch, writer.fence)
     channels.set(key, channel)
@@ -134,7 +138,7 @@ export function createMemoryLog(options: { readonly now?: () => number } = {}): 
 const UNFOLDED = { foldedFrom: undefined, folded: false }
 
 function createChannel(epoch: string, fence: number | undefined): Channel {
-  const empty = { replaced: undefined, head: 0, open: 0, time: 0, rows: [], producers: new Map(), ended: [] }
+  const empty = { replaced: undefined, head: 0, open: 0, judged: 0, time: 0, rows: [], producers: new Map(), ended: [] }
   return { epoch, fence, ...empty }
 }
 
@@ -154,13 +158,14 @@ function offsetWritten(channel: Channel, { producer, sequence }: AppendOptions):
   return written.offsets.get(sequence) ?? written.offsets.get(written.last)
 }
 
-function write(channel: Channel, row: Row, { producer, sequence }: AppendOptions): void {
+function write(channel: Channel, row: Row, { producer, sequence, judgedAt }: AppendOptions): void {
   const written = channel.producers.get(producer) ?? { offsets: new Map(), last: Number.NEGATIVE_INFINITY }
   channel.producers.set(producer, written)
   written.offsets.set(sequence, row.offset)
   if (typeof sequence === 'number') written.last = sequence
   channel.rows.push(row)
   channel.head = row.offset
+  if (judgedAt !== undefined) channel.judged = row.offset
   channel.time = row.time
   channel.open = Math.max(0, channel.open + turnsOpenedBy(row.entry))
   if (row.entry.type === 'ai_stream_end') channel.ended.push({ offset: row.offset, time: row.time })

@@ -4,7 +4,8 @@ import { LUA_COUNTED, LUA_STORE, LUA_TTL, script } from './redis-script.ts'
  * Appends one entry: checks the fence, answers a repeat, decides the epoch, assigns head + 1, sets the times to live and,
  * where nothing is to be waited for, shows it and wakes the followers up.
  *
- * Answers `fenced`, or epoch, offset, and `written`, `repeated` or `mine` (this very append had been written, and its
+ * Answers `fenced`, `moved` (the holder of a lease would go on in another log than it knows, which lacks what it wrote, or may
+ * lack it), or epoch, offset, and `stale` (with the offset of the entry that came first), `written`, `repeated` or `mine` (this very append had been written, and its
  * answer was lost).
  *
  * The epoch is the channel's own, but a new one where the writer has seen more than there is (as `nextEpoch` has it), where
@@ -14,9 +15,9 @@ import { LUA_COUNTED, LUA_STORE, LUA_TTL, script } from './redis-script.ts'
 export const APPEND = script(`
 ${LUA_STORE}${LUA_TTL}${LUA_COUNTED}
 local meta, log, ids, ended, folded = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local text, time, opens, ends, field, number, nonce, fence, seen, proposed, fresh, ttl, waits, publish, wake =
+local text, time, opens, ends, field, number, nonce, fence, seen, proposed, fresh, ttl, waits, publish, wake, judgedAt =
   unpack(ARGV)
-local known = redis.call('HMGET', meta, 'epoch', 'head', 'fence', 'open', 'replaced', 'store')
+local known = redis.call('HMGET', meta, 'epoch', 'head', 'fence', 'open', 'replaced', 'store', 'judged')
 local epoch, head, open = known[1], tonumber(known[2] or 0), tonumber(known[4] or 0)
 
 if fence ~= '' then
@@ -41,6 +42,15 @@ if at then
   return {epoch, tonumber(at), row and row[2][6] == nonce and 'mine' or 'repeated'}
 end
 
+if fence ~= '' and tonumber(seen) > 0 then
+  local isWhole = epoch == proposed and tonumber(seen) <= head and redis.call('EXISTS', log) == 1
+  if not isWhole then return {'moved'} end
+end
+
+if judgedAt ~= '' and epoch and tonumber(seen) <= head and tonumber(known[7] or 0) > tonumber(judgedAt) then
+  return {epoch, tonumber(known[7]), 'stale'}
+end
+
 local current = store()
 local replaced = known[5]
 if not epoch then
@@ -54,7 +64,7 @@ elseif waits == '0' and known[6] ~= current then
 end
 if head > 0 and redis.call('EXISTS', log) == 0 then
   redis.call('DEL', ids, ended, folded)
-  redis.call('HDEL', meta, 'shown')
+  redis.call('HDEL', meta, 'shown', 'judged')
   head, open, first = 0, 0, nil
   if epoch == known[1] then epoch, replaced = fresh, known[1] end
 end
@@ -73,6 +83,7 @@ redis.call('XADD', log, offset .. '-0', 't', time, 'e', text, 'n', nonce, 's', n
 if ends == '1' then redis.call('ZADD', ended, time, offset) end
 redis.call('HSET', meta, 'epoch', epoch, 'head', offset, 'open', open, 'time', time, 'store', current)
 if replaced then redis.call('HSET', meta, 'replaced', replaced) end
+if judgedAt ~= '' then redis.call('HSET', meta, 'judged', offset) end
 if open == 0 then
   keepFor(ttl)
 elseif not wasOpen then

@@ -9,7 +9,7 @@ import { failure, type RedisClock, realClock, untilDeadline } from './redis-dead
 import { createFeeds } from './redis-feeds.ts'
 import { createInOrder } from './redis-in-order.ts'
 import { PROBE_KEYS } from './redis-keys.ts'
-import { createRedisStore, type RedisRecord } from './redis-store.ts'
+import { createRedisStore, isOwn, type RedisRecord } from './redis-store.ts'
 import { createRedisUpkeep } from './redis-upkeep.ts'
 import { PROBE } from './redis-upkeep-script.ts'
 import { parseRedisUrl } from './redis-url.ts'
@@ -146,8 +146,9 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
           if (opens > 0) await upkeep.opening(key)
           const append = { text, time, opens, ends, nonce, writer: options }
           const { epoch, offset, outcome } = await store.append(key, append)
+          await feeds.wrote(key, epoch, isOwn(outcome) ? { offset, entry, text, time } : offset)
+          if (outcome === 'stale') throw new LogError('stale', 'another entry came first')
           const repeated = outcome === 'repeated'
-          await feeds.wrote(key, epoch, repeated ? offset : { offset, entry, text, time })
           if (offset === 1 && !repeated) noteCreated(key, time)
           return { epoch, offset, repeated }
         }),

@@ -28,11 +28,11 @@ export interface RedisAppend {
   readonly writer: AppendOptions
 }
 
-/** What became of an append. `mine` is one whose answer had been lost. */
+/** What became of an append. `mine` is one whose answer had been lost; of `stale`, the offset is that of what came first. */
 export interface RedisAppended {
   readonly epoch: string
   readonly offset: number
-  readonly outcome: 'written' | 'repeated' | 'mine'
+  readonly outcome: 'written' | 'repeated' | 'mine' | 'stale'
 }
 
 /** Single tries: they reject as the client does, and are to be tried again. */
@@ -64,8 +64,8 @@ export interface RedisStoreOptions {
 const EPOCH_BYTES = 12
 
 const appendReply = z.union([
-  z.tuple([z.literal('fenced')]),
-  z.tuple([z.string(), z.number(), z.enum(['written', 'repeated', 'mine'])]),
+  z.tuple([z.enum(['fenced', 'moved'])]),
+  z.tuple([z.string(), z.number(), z.enum(['written', 'repeated', 'mine', 'stale'])]),
 ])
 const row = z.tuple([z.number(), z.string(), z.string(), z.union([z.number(), z.literal('')])])
 const readReply = z.union([z.tuple([z.literal('unsettled')]), z.tuple([z.string(), z.number(), z.array(row)])])
@@ -79,16 +79,19 @@ export function createRedisStore({ client, confirmed, publish, keptMs }: RedisSt
     confirmed === undefined ? runScript(client, script, keys, args) : confirmed.run(script, keys, args)
 
   async function append(key: string, { text, time, opens, ends, nonce, writer }: RedisAppend): Promise<RedisAppended> {
-    const { producer, sequence, fence, seenHead, epoch: proposed } = writer
+    const { producer, sequence, fence, seenHead, judgedAt, epoch: proposed } = writer
     const isCounted = typeof sequence === 'number'
     const [field, number] = [fieldOf(producer, sequence), isCounted ? sequence : '']
     const { wake, ...keys } = keysOf(key)
     const entry = [text, time, opens, ends ? 1 : 0, field, number, nonce]
-    const conditions = [fence ?? '', seenHead, proposed, newEpoch(), keptMs, waits, publish, wake]
+    const conditions = [fence ?? '', seenHead, proposed, newEpoch(), keptMs, waits, publish, wake, judgedAt ?? '']
     const reply = appendReply.parse(await write(APPEND, scriptKeys({ ...keys, wake }), [...entry, ...conditions]))
-    if (reply.length === 1) throw new LogError('fenced', 'a newer lease holds it')
+    if (reply.length === 1) {
+      const isMoved = reply[0] === 'moved'
+      throw new LogError('fenced', isMoved ? 'the log is not the one that the lease is for' : 'a newer lease holds it')
+    }
     const [epoch, offset, outcome] = reply
-    if (waits === 1) await show(key, epoch, offset, outcome === 'repeated' ? undefined : { text, time })
+    if (waits === 1) await show(key, epoch, offset, isOwn(outcome) ? { text, time } : undefined)
     return { epoch, offset, outcome }
   }
 
@@ -129,6 +132,11 @@ export function createRedisStore({ client, confirmed, publish, keptMs }: RedisSt
       return { offset, time: Number(time), text: text ?? '', foldedFrom: undefined }
     },
   }
+}
+
+/** Whether what stands at the offset is what was to be appended. */
+export function isOwn(outcome: RedisAppended['outcome']): boolean {
+  return outcome === 'written' || outcome === 'mine'
 }
 
 /** JSON keeps ids apart that are no well-formed Unicode. A producer that counts has one field for all its entries. */

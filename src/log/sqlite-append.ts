@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { assertJudged } from './assert-judged.ts'
 import { LogError } from './channel-log.ts'
 import { nextEpoch } from './incarnation.ts'
 import type { Counted, StoredChannel, StoredChannels } from './sqlite-channels.ts'
@@ -72,7 +73,8 @@ export function createSqliteAppend(database: DatabaseSync, channels: StoredChann
   function insert(key: string, { writer, time, opens }: StoreRequestOf<'append'>, epoch: string): StoredChannel {
     const open = Math.max(0, opens)
     const id = Number(insertChannel.run(key, epoch, writer.fence ?? null, open, time).lastInsertRowid)
-    const channel = { id, epoch, replaced: undefined, head: 0, fence: writer.fence, open, time, producers: new Map() }
+    const nothing = { replaced: undefined, head: 0, judged: 0, producers: new Map() }
+    const channel = { id, epoch, fence: writer.fence, open, time, ...nothing }
     channels.put(key, channel)
     return channel
   }
@@ -82,7 +84,7 @@ export function createSqliteAppend(database: DatabaseSync, channels: StoredChann
   }
 
   function writeEntry(channel: StoredChannel, request: StoreRequestOf<'append'>): number {
-    const { producer, sequence } = request.writer
+    const { producer, sequence, judgedAt } = request.writer
     const offset = channel.head + 1
     if (typeof sequence === 'string') {
       insertWritten.run(channel.id, producer, JSON.stringify(sequence), offset)
@@ -97,6 +99,7 @@ export function createSqliteAppend(database: DatabaseSync, channels: StoredChann
     }
     if (request.ends) insertEnded.run(request.time, channel.id, offset)
     channel.head = offset
+    if (judgedAt !== undefined) channel.judged = offset
     channel.time = request.time
     return offset
   }
@@ -115,6 +118,7 @@ export function createSqliteAppend(database: DatabaseSync, channels: StoredChann
       if (known !== undefined && repeat !== undefined) {
         return { epoch: known.epoch, offset: repeat, repeated: true, reset: undefined }
       }
+      assertJudged(known, writer)
       const { epoch, rolledBack } = nextEpoch(known, writer)
       const channel = known ?? insert(key, request, epoch)
       const reset = rolledBack ? { epoch, offset: channel.head } : undefined

@@ -23,6 +23,8 @@ export interface StoredChannel {
   head: number
   fence: number | undefined
   open: number
+  /** The offset of the last judged entry of this process; no other one writes. */
+  judged: number
   /** When the last entry was appended, in ms since 1970. */
   time: number
   readonly producers: Map<string, Counted>
@@ -61,6 +63,7 @@ export function createStoredChannels(database: DatabaseSync): StoredChannels {
       head: numberOf(last, 'offset'),
       fence: optionalNumberOf(row, 'fence'),
       open: numberOf(row, 'open'),
+      judged: 0,
       time: numberOf(last, 'time'),
       producers: new Map(),
     }

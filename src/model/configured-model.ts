@@ -3,11 +3,16 @@ import type { Clock } from '../actor/clock.ts'
 import type { Config } from '../config.ts'
 import { withBreaker } from './breaker.ts'
 import type { ChatModel } from './chat-model.ts'
-import { createOpenAiModel } from './openai-model.ts'
 
 /** The OpenAI-compatible model that the configuration names, behind its circuit breaker; undefined where it names none. */
-export function createConfiguredModel(config: Config, clock: Clock, logger: Logger): ChatModel | undefined {
+export async function createConfiguredModel(
+  config: Config,
+  clock: Clock,
+  logger: Logger,
+): Promise<ChatModel | undefined> {
   if (config.MODEL_PROVIDER === 'simulated') return undefined
+  // Loaded where it is used alone: the SDK is the dearest import of all.
+  const { createOpenAiModel } = await import('./openai-model.ts')
   const model = createOpenAiModel({
     clock,
     apiKey: config.OPENAI_API_KEY,

@@ -103,6 +103,18 @@ export function channelLogContract(
         expect(await offsets()).toEqual([1])
       })
 
+      test('C5 a judged entry is refused as stale behind another one that its writer has not read', async () => {
+        expect(await say('one', { judgedAt: 0 })).toMatchObject({ offset: 1 })
+        await expect(say('two', { judgedAt: 0, epoch: 'e2' })).rejects.toMatchObject({ code: 'stale' })
+        expect(await log.head('room/a')).toEqual({ epoch: 'e1', offset: 1 })
+        expect(await say('one', { judgedAt: 0 })).toMatchObject({ offset: 1, repeated: true })
+        expect(await say('two', { judgedAt: 1, seenHead: 1 })).toMatchObject({ offset: 2 })
+        // What nobody judged is in nobody's way.
+        await say('three', { seenHead: 2 })
+        expect(await say('four', { judgedAt: 2, seenHead: 2 })).toMatchObject({ offset: 4 })
+        expect(await offsets()).toEqual([1, 2, 3, 4])
+      })
+
       test('a repeated number writes nothing; an earlier one is answered with its own offset', async () => {
         for (const sequence of [1, 2, 3]) await say(`m${sequence}`, { producer: 'turn:t', sequence })
         for (const sequence of [1, 2, 3]) {

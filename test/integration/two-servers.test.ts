@@ -13,11 +13,15 @@ import { startServer, type TestServer } from '../support/server.ts'
 import { startUpstream } from '../support/upstream.ts'
 
 const STORES = ['memory', 'Redis'] as const
+/** A race is lost now and then only. */
+const ROUNDS = 25
 
 /** Opens the log and the coordination of one more server; both of a kind share what is in them. */
 async function openParts(store: (typeof STORES)[number]) {
   if (store === 'Redis') {
-    const { url } = await startRedis()
+    const redis = await startRedis()
+    onTestFinished(() => redis.close())
+    const { url } = redis
     return async () => ({
       log: await openRedisLog({ url, ttlMs: 60_000, waitReplicas: 0 }),
       coordination: await openRedisCoordination({ url }),
@@ -118,6 +122,24 @@ describe.each(STORES)('over %s', (store) => {
     expect(upstream.requests).toHaveLength(6)
     const ends = first.frames.filter(({ type }) => type === 'ai_stream_end').map(({ turn_id }) => turn_id)
     expect(ends).toEqual(turns)
+  })
+
+  test('C1 C5 C9 members of both servers who speak at once in a new chat are all heard, in one conversation', async () => {
+    const { upstream, a, b } = await startTwo(store)
+    for (let round = 0; round < ROUNDS; round++) {
+      const path = `/ai-chat/round-${round}`
+      const clients = [await connect(`${a.url}${path}`), await connect(`${b.url}${path}`)]
+      for (const [n, client] of clients.entries())
+        client.send({ type: 'user_message', content: `from ${n}`, id: `${n}` })
+      const acknowledged = clients.map((client, n) => client.next('user_message', ({ id }) => id === `${n}`))
+      const messages = await Promise.all(acknowledged)
+      expect(new Set(messages.map(({ conversation_id }) => conversation_id)).size).toBe(1)
+      expect(messages[0]?.offset).not.toBe(messages[1]?.offset)
+      const inOrder = messages.toSorted((one, other) => Number(one.offset) - Number(other.offset))
+      for (const client of clients) for (const { turn_id } of inOrder) await ended(client, String(turn_id))
+      for (const client of clients) client.cut()
+    }
+    expect(upstream.requests).toHaveLength(2 * ROUNDS)
   })
 
   test("C12 each member is told a waiting turn's place once, on whichever server", async () => {

@@ -81,6 +81,24 @@ test('G8 entries that Redis evicted show as a new epoch, not as a hole', async (
   expect(heard.faults).toEqual([])
 })
 
+test.each([
+  ['lost its last entries', async (key: string) => void (await redis.call('hset', keysOf(key).meta, 'head', 1))],
+  ['lost all its entries', async (key: string) => void (await redis.call('del', keysOf(key).log))],
+  ['is gone', async (key: string) => void (await redis.call('del', keysOf(key).meta, keysOf(key).log))],
+  ['has another epoch', async (key: string) => void (await redis.call('hset', keysOf(key).meta, 'epoch', 'e2'))],
+])('G8 C14 who holds a lease does not go on in a log that %s: there would be a hole', async (what, harm) => {
+  const key = `chat/${what.replaceAll(' ', '-')}`
+  const turn = { type: 'typing', turn_id: 't' } as const
+  const by = { producer: 'turn:t', fence: 7, epoch: 'e1' }
+  for (const [at, sequence] of ['one', 'two'].entries())
+    expect(await log.append(key, turn, { ...by, sequence, seenHead: at })).toMatchObject({ offset: at + 1 })
+  await harm(key)
+  await expect(log.append(key, turn, { ...by, sequence: 'three', seenHead: 2 })).rejects.toMatchObject({
+    code: 'fenced',
+    message: 'the log is not the one that the lease is for',
+  })
+})
+
 test('what a process does for a channel ends with its last follower', async () => {
   const end = log.follow('room/followed', { record: () => {}, reset: () => {} })
   await log.head('room/followed')

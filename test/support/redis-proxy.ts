@@ -7,6 +7,12 @@ export interface RedisProxy {
   readonly url: string
   /** Of the connections that are open now, nothing that Redis answers arrives any more; they stay open. */
   swallowReplies(): void
+  /**
+   * Holds back all that Redis answers from the moment on at which something is sent to it that contains a text; resolves then.
+   * What is held arrives with `release`.
+   */
+  holdFrom(text: string): Promise<void>
+  release(): void
   /** Resets the connections that have subscribed to something; answers how many. */
   cutSubscribers(): number
   /** Of the connections that have subscribed, nothing arrives any more; they stay open. */
@@ -24,6 +30,8 @@ interface Pair {
 /** Starts one on a free port. */
 export async function startRedisProxy(redis: RedisProcess): Promise<RedisProxy> {
   const pairs = new Set<Pair>()
+  let trap: { readonly text: string; readonly sprung: () => void } | undefined
+  let held: (() => void)[] | undefined
   const listener = createServer((client) => {
     const server = connect(redis.port, '127.0.0.1')
     const pair: Pair = { client, server, isSubscriber: false, isSwallowed: false }
@@ -41,10 +49,17 @@ export async function startRedisProxy(redis: RedisProcess): Promise<RedisProxy> 
     }
     client.on('data', (data) => {
       if (/subscribe\r\n/i.test(data.toString('latin1'))) pair.isSubscriber = true
+      if (trap !== undefined && data.includes(trap.text)) {
+        held = []
+        trap.sprung()
+        trap = undefined
+      }
       server.write(data)
     })
     server.on('data', (data) => {
-      if (!pair.isSwallowed) client.write(data)
+      if (pair.isSwallowed) return
+      if (held === undefined) client.write(data)
+      else held.push(() => client.write(data))
     })
   })
   listener.listen(0, '127.0.0.1')
@@ -54,6 +69,15 @@ export async function startRedisProxy(redis: RedisProcess): Promise<RedisProxy> 
     url: `redis://127.0.0.1:${(listener.address() as AddressInfo).port}`,
     swallowReplies() {
       for (const pair of pairs) pair.isSwallowed = true
+    },
+    holdFrom(text) {
+      return new Promise((sprung) => {
+        trap = { text, sprung }
+      })
+    },
+    release() {
+      for (const write of held ?? []) write()
+      held = undefined
     },
     cutSubscribers() {
       const subscribers = [...pairs].filter(({ isSubscriber }) => isSubscriber)

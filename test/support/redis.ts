@@ -64,7 +64,8 @@ export async function startRedis(
   let client: Redis | undefined
 
   async function start(): Promise<void> {
-    child = spawn('redis-server', args, { stdio: 'ignore' })
+    // It ends with this process, however that ends: a test that is cut off would leave it behind.
+    child = spawn('setpriv', ['--pdeathsig', 'KILL', 'redis-server', ...args], { stdio: 'ignore' })
     const own = child
     ended = new Promise((resolve) => {
       own.once('exit', resolve)

@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { ended, framesOf, startChatServer } from '../../support/chat-server.ts'
 import { connect } from '../../support/client.ts'
+import { isLong } from '../../support/faults/fault-run.ts'
 import { startProxy } from '../../support/proxy.ts'
 import type { Script } from '../../support/upstream-scripts.ts'
 import { createWitness, watch } from '../../support/witness.ts'
 
-const CUTS = Number(process.env.STATEWIRE_FAULT_CUTS ?? 100)
+const CUTS = isLong ? 1000 : 100
 /** The most frames that a connection gets to see. */
 const LONGEST_LIFE = 20
 /** How many of the returns do not resume, but join anew: one in so many. */

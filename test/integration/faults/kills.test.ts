@@ -4,12 +4,12 @@ import { openSqliteLog } from '../../../src/log/sqlite-log.ts'
 import type { Entry } from '../../../src/protocol/entry.ts'
 import { ended, framesOf, say } from '../../support/chat-server.ts'
 import { type Client, connect, textsOf } from '../../support/client.ts'
+import { isLong } from '../../support/faults/fault-run.ts'
 import { type ServerProcess, spawnServer, temporaryDirectory } from '../../support/server.ts'
 import { startUpstream, type Upstream } from '../../support/upstream.ts'
 import { createWitness, watch } from '../../support/witness.ts'
 
-const CUTS = Number(process.env.STATEWIRE_FAULT_CUTS ?? 100)
-const KILLS = Math.max(3, Math.floor(CUTS / 25))
+const KILLS = isLong ? 40 : 4
 const MOST_TOKENS = 40
 const KEY = 'ai-chat/one'
 

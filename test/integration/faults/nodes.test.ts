@@ -1,7 +1,9 @@
 import { expect, onTestFinished, test } from 'vitest'
+import { keysOf } from '../../../src/log/redis-keys.ts'
 import { ended, say } from '../../support/chat-server.ts'
 import { connect, textsOf } from '../../support/client.ts'
 import { startRedis } from '../../support/redis.ts'
+import { startRedisProxy } from '../../support/redis-proxy.ts'
 import { spawnServer } from '../../support/server.ts'
 import { startUpstream } from '../../support/upstream.ts'
 
@@ -12,8 +14,9 @@ const TAKEOVER_MS = 5_000
 async function startNodes() {
   const upstream = await startUpstream()
   onTestFinished(() => upstream.close())
-  const { url: REDIS_URL } = await startRedis()
-  const env = { REDIS_URL, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const env = { REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
   const [a, b] = await Promise.all([spawnServer(env), spawnServer(env)])
   return { upstream, a, b }
 }
@@ -83,4 +86,63 @@ test('C14 a node that is frozen beyond its lease and woken writes nothing more, 
     expect(frames.filter(({ type, turn_id }) => type === 'ai_stream_end' && turn_id === turn)).toHaveLength(1)
   }
   expect(upstream.requests).toHaveLength(2)
+})
+
+test('C14 C15 a node that is frozen while it logs an attempt, and wakes up with the answer of Redis, asks the model nothing', async () => {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const proxy = await startRedisProxy(redis)
+  onTestFinished(() => proxy.close())
+  const env = { OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
+  const a = await spawnServer({ ...env, REDIS_URL: proxy.url, OPENAI_API_KEY: 'a' })
+  const b = await spawnServer({ ...env, REDIS_URL: redis.url, OPENAI_API_KEY: 'b' })
+  const first = await connect(`${a.url}/ai-chat/one`)
+  const second = await connect(`${b.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const sprung = proxy.holdFrom('"attempt"')
+  first.send({ type: 'user_message', content: 'hello' })
+  await sprung
+  a.process.kill('SIGSTOP')
+  await answer.requested
+  proxy.release()
+  a.process.kill('SIGCONT')
+  answer.say('only ')
+  // It is awake: it tells its own member what the other node writes.
+  await expect.poll(() => [...textsOf(first.frames).values()]).toEqual(['only '])
+  answer.say('once')
+  answer.finish()
+  expect(await second.next('ai_stream_end')).toMatchObject({ outcome: 'completed' })
+  expect(await first.next('ai_stream_end')).toMatchObject({ outcome: 'completed' })
+  expect(upstream.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer b'])
+})
+
+test('G8 C14 Redis lost the last words of a running turn: it ends there as interrupted, under a new epoch, without a hole', async () => {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const node = await spawnServer({ REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' })
+  const client = await connect(`${node.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const turn = await say(client, 'hello')
+  const request = await answer.requested
+  for (const word of ['one ', 'two ']) {
+    answer.say(word)
+    await client.next('ai_stream_chunk', ({ content }) => content === word)
+  }
+  const { epoch, offset } = client.position
+  const { meta, log } = keysOf('ai-chat/one')
+  await redis.call('multi')
+  await redis.call('xdel', log, `${offset}-0`)
+  await redis.call('xsetid', log, `${offset - 1}-0`)
+  await redis.call('hset', meta, 'head', offset - 1, 'shown', offset - 1)
+  await redis.call('exec')
+  answer.say('three ')
+  const welcome = await client.next('welcome', (frame) => frame.epoch !== epoch)
+  expect(welcome).toMatchObject({ resumed: false, offset: 0 })
+  expect(await ended(client, turn)).toMatchObject({ outcome: 'interrupted' })
+  expect(textsOf(client.frames).get(turn)).toBe('one ')
+  expect(await request.over).toBe('aborted')
 })

@@ -6,19 +6,19 @@ import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { isLong } from '../../support/faults/fault-run.ts'
 import { createNetwork, type Network } from '../../support/network.ts'
 import { frameBytes, OPCODE } from '../../support/raw-client.ts'
 import { until } from '../../support/redis.ts'
 import { isAlive } from '../../support/workers.ts'
 
 const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
-const CUTS = Number(process.env.STATEWIRE_FAULT_CUTS ?? 100)
-const RELOADS = Math.max(1, CUTS / 100)
+const RELOADS = isLong ? 10 : 1
 /** In `npm run test:faults`; a frozen worker takes five seconds to be noticed, which `workers.test.ts` waits for once. */
-const FREEZES = CUTS > 100 ? RELOADS : 0
+const FREEZES = isLong ? RELOADS : 0
 const MS_A_ROUND = 30_000
 /** Streams of connections, each of which makes the next when the last is done. They compete with what they wait for. */
-const STREAMS = CUTS > 100 ? 4 : 2
+const STREAMS = isLong ? 4 : 2
 /** Connections made at once while a worker is frozen: about half of them meet it. */
 const AT_ONCE = 40
 const WORKERS = 2

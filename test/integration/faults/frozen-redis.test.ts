@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, onTestFinished, test } from 'vitest'
+import { checkRun } from '../../support/faults/check-run.ts'
+import { converse } from '../../support/faults/conversations.ts'
+import type { FleetNode } from '../../support/faults/deployment.ts'
+import { isLong } from '../../support/faults/fault-run.ts'
+import { judge } from '../../support/faults/judge.ts'
+import { setStage } from '../../support/faults/stage.ts'
+import { startRedis, until } from '../../support/redis.ts'
+
+const FREEZES = isLong ? 6 : 1
+const FROZEN_MS = isLong ? 6_000 : 3_000
+/** Within what time a user is told that a message could not be saved, in ms; the machine may be busy. */
+const TOLD_MS = 1_000
+const SLACK_MS = 500
+const OTHERS = isLong ? 30 : 5
+/** What a node may need more while nothing can be saved, in bytes. */
+const MORE_BYTES = 64 * 1024 * 1024
+
+const residentBytes = ({ server }: FleetNode) =>
+  Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.process.pid}/status`, 'utf8'))?.[1]) * 1024
+const statusOf = async ({ server }: FleetNode, path: string) => (await fetch(`${server.adminUrl}${path}`)).status
+
+test(`Redis is frozen for a while, ${FREEZES} times: a clear error, bounded memory, not ready, well again by itself`, {
+  timeout: 300_000,
+}, async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const { deployment, chats, random } = await setStage('redis-frozen', redis.url)
+  // Those whose turn does not run when Redis freezes, and who then say something.
+  const others = converse(deployment, { chats: OTHERS, members: 2, redisUrl: redis.url, turns: 0, name: 'other' })
+  const asked: Promise<string>[] = []
+  const faults: number[] = []
+  const healing: number[] = []
+  let mostMore = 0
+  for (let freeze = 0; freeze < FREEZES; freeze++) {
+    await sleep(2_000 + 1_000 * random.next())
+    const before = deployment.nodes.map(residentBytes)
+    faults.push(performance.now())
+    redis.freeze()
+    for (const { name, channel, ask } of others.chatters)
+      if (name.endsWith('/0')) asked.push(ask(`${channel}-${freeze}`, `${channel} message ${freeze}`))
+    await sleep(FROZEN_MS)
+    for (const node of deployment.nodes) {
+      expect(await statusOf(node, '/readyz')).toBe(503)
+      expect(await statusOf(node, '/healthz')).toBe(200)
+    }
+    mostMore = Math.max(mostMore, ...deployment.nodes.map((node, n) => residentBytes(node) - (before[n] ?? 0)))
+    const woken = performance.now()
+    redis.wake()
+    for (const node of deployment.nodes) await until(async () => (await statusOf(node, '/readyz')) === 200)
+    healing.push(performance.now() - woken)
+    await sleep(2_000)
+  }
+  expect(new Set(await Promise.all(asked))).toEqual(new Set(['completed']))
+  await others.finish()
+  expect(checkRun(await others.evidence())).toMatchObject({ lost: [], twice: [], wrongOwner: [], turns: asked.length })
+  const refusals = [...chats.chatters, ...others.chatters].flatMap((chatter) => chatter.refusals)
+  const told = Math.max(...refusals)
+  await judge(chats, {
+    scenario: `Redis frozen for ${FROZEN_MS / 1000} s`,
+    faults,
+    notes: () =>
+      `${refusals.length} messages refused, the slowest after ${told.toFixed(0)} ms; ready ${Math.max(...healing).toFixed(0)} ms after it; at most ${(mostMore / 2 ** 20).toFixed(0)} MB more a node`,
+  })
+  expect(refusals.length).toBeGreaterThan(0)
+  expect(told).toBeLessThan(TOLD_MS + SLACK_MS)
+  expect(mostMore).toBeLessThan(MORE_BYTES)
+})

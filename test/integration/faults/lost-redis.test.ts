@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, onTestFinished, test } from 'vitest'
+import { isLong } from '../../support/faults/fault-run.ts'
+import { judge } from '../../support/faults/judge.ts'
+import { setStage } from '../../support/faults/stage.ts'
+import { type RedisProcess, startRedis } from '../../support/redis.ts'
+
+const FAULTS = isLong ? 6 : 1
+const TIMEOUT = { timeout: 300_000 }
+
+async function durableRedis(): Promise<RedisProcess> {
+  const redis = await startRedis({ durable: true })
+  onTestFinished(() => redis.close())
+  return redis
+}
+
+test.runIf(isLong)(`G8 Redis is killed and restarted with what it had saved, ${FAULTS} times`, TIMEOUT, async () => {
+  const redis = await durableRedis()
+  const { chats, random } = await setStage('redis-killed', redis.url)
+  const faults: number[] = []
+  for (let fault = 0; fault < FAULTS; fault++) {
+    await sleep(1_500 + 1_000 * random.next())
+    faults.push(performance.now())
+    await redis.kill()
+    await sleep(3_000 * random.next())
+    await redis.restart()
+    await sleep(2_000)
+  }
+  await judge(chats, { scenario: 'Redis killed, restarted with its AOF', faults })
+})
+
+test(`G8 Redis is restarted empty, ${FAULTS} times: told by a new epoch, never a hole`, TIMEOUT, async () => {
+  const redis = await durableRedis()
+  const { chats, random } = await setStage('redis-empty', redis.url)
+  const faults: number[] = []
+  for (let fault = 0; fault < FAULTS; fault++) {
+    await sleep(1_500 + 1_000 * random.next())
+    faults.push(performance.now())
+    await redis.kill()
+    await sleep(1_000 * random.next())
+    await redis.restart({ empty: true })
+    await sleep(2_000)
+  }
+  const verdict = await judge(chats, { scenario: 'Redis restarted empty', faults, mayLose: true })
+  expect(verdict.told).toBeGreaterThan(0)
+})

@@ -1,0 +1,126 @@
+import { onTestFinished } from 'vitest'
+import { type Env, type ServerProcess, spawnServer } from '../server.ts'
+import { startUpstream, type Upstream } from '../upstream.ts'
+import type { SaidByUpstream } from './evidence.ts'
+import type { Random } from './fault-run.ts'
+
+/** One life of a node. */
+export interface FleetNode {
+  /** Such as `node-3`; it is also the key by which the upstream knows it. */
+  readonly name: string
+  readonly server: ServerProcess
+}
+
+/** Nodes over one Redis, with one upstream. What a load balancer would know of the nodes is known here. */
+export interface Deployment {
+  readonly upstream: Upstream
+  readonly said: readonly SaidByUpstream[]
+  /** The nodes that clients are sent to. */
+  readonly nodes: readonly FleetNode[]
+  /** Starts one, and sends clients to it. */
+  start(): Promise<FleetNode>
+  /** Clients are sent to it no longer, or again. */
+  withdraw(node: FleetNode): void
+  offer(node: FleetNode): void
+  kill(node: FleetNode): Promise<void>
+  /** The next node's address, round robin. Throws where there is none. */
+  nextUrl(): string
+  nodeAt(url: string | undefined): FleetNode | undefined
+}
+
+/** How the upstream answers. */
+export interface Answers {
+  /** The least and the most words. */
+  readonly words: readonly [number, number]
+  /** Between two words, in ms, on average. */
+  readonly pauseMs: number
+}
+
+/** One in so many answers begins with reasoning. */
+const REASONED = 5
+const REASONS = 3
+
+/** Starts an upstream and `count` nodes on a Redis; all end when the test has finished. */
+export async function deploy(
+  redisUrl: string,
+  { count, answers, random, env = {} }: { count: number; answers: Answers; random: Random; env?: Env },
+): Promise<Deployment> {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const said: SaidByUpstream[] = []
+  const nodes: FleetNode[] = []
+  let started = 0
+  let asked = 0
+
+  upstream.always(async (answer, { index, headers, body }) => {
+    const words = random.between(...answers.words)
+    const record = {
+      index,
+      arrivedAt: Date.now(),
+      node: String(headers.authorization),
+      content: body.messages.findLast(({ role }) => role === 'user')?.content ?? '',
+      words: 0,
+      reasons: 0,
+      isWhole: false,
+    }
+    said[index] = record
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 2 * answers.pauseMs * random.next()))
+    for (let n = 0; n < (index % REASONED === 0 ? REASONS : 0); n++) {
+      record.reasons++
+      answer.reason(`q${index}.${n} `)
+      await pause()
+    }
+    for (let n = 0; n < words; n++) {
+      record.words++
+      answer.say(`r${index}.${n} `)
+      if (!(await answer.flushed())) return
+      await pause()
+    }
+    record.isWhole = true
+    answer.finish()
+  })
+
+  async function start(): Promise<FleetNode> {
+    const name = `node-${++started}`
+    const server = await spawnServer({
+      REDIS_URL: redisUrl,
+      OPENAI_BASE_URL: upstream.baseUrl,
+      OPENAI_API_KEY: name,
+      MODEL: 'test',
+      SYSTEM_PROMPT: '',
+      CONTEXT_MESSAGES: '2',
+      LLM_BACKOFF_MS: '50',
+      HISTORY_MESSAGES: '1000',
+      ...env,
+    })
+    const node = { name, server }
+    nodes.push(node)
+    return node
+  }
+
+  function withdraw(node: FleetNode): void {
+    const at = nodes.indexOf(node)
+    if (at >= 0) nodes.splice(at, 1)
+  }
+
+  const first = await Promise.all(Array.from({ length: count }, start))
+  first.sort((one, other) => one.name.localeCompare(other.name))
+  return {
+    upstream,
+    said,
+    nodes,
+    start,
+    withdraw,
+    offer: (node) => void nodes.push(node),
+    async kill(node) {
+      withdraw(node)
+      await node.server.kill()
+    },
+    nextUrl() {
+      const node = nodes[asked++ % nodes.length]
+      if (node === undefined) throw new Error('no node is up')
+      return node.server.url
+    },
+    nodeAt: (url) => nodes.find(({ server }) => server.url === url),
+  }
+}
