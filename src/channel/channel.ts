@@ -13,6 +13,7 @@ import { encode, encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
 import type { Position } from '../protocol/position.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
+import { createAwaitedOffsets } from './awaited-offsets.ts'
 import { type ChannelParts, PAGE } from './channel-parts.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
@@ -46,8 +47,7 @@ export abstract class Channel implements Follower {
   #isRead = false
   #reading: Promise<void> = Promise.resolve()
   #again: Timer | undefined
-  /** Who waits for the head to reach an offset. */
-  #awaited: { readonly offset: number; readonly resolve: () => void }[] = []
+  readonly #awaited = createAwaitedOffsets()
 
   constructor({ log, coordination, clock }: ChannelParts, key: string) {
     this.log = log
@@ -108,8 +108,7 @@ export abstract class Channel implements Follower {
   }
 
   #beginAt(epoch: string): void {
-    for (const { resolve } of this.#awaited) resolve()
-    this.#awaited = []
+    this.#awaited.end()
     this.live.clear()
     this.clear()
     this.epoch = epoch
@@ -138,7 +137,7 @@ export abstract class Channel implements Follower {
   async readToHead(): Promise<void> {
     const { epoch, offset } = await this.log.head(this.key)
     if (epoch !== this.epoch || offset <= this.head) return
-    await new Promise<void>((resolve) => this.#awaited.push({ offset, resolve }))
+    await this.#awaited.until(offset)
   }
 
   unload(): void {
@@ -183,22 +182,11 @@ export abstract class Channel implements Follower {
   #take(record: LogRecord): void {
     this.fold(record)
     this.head = record.offset
-    if (this.#awaited.length > 0) this.#settleAwaited()
-  }
-
-  #settleAwaited(): void {
-    const reached = this.#awaited.filter(({ offset }) => offset <= this.head)
-    this.#awaited = this.#awaited.filter(({ offset }) => offset > this.head)
-    for (const { resolve } of reached) resolve()
+    this.#awaited.reached(record.offset)
   }
 
   /** Rejects with LogError; a plugged-in log that throws instead is taken to reject. */
-  async append(
-    entry: Entry,
-    producer: string,
-    sequence: number | string,
-    condition: AppendCondition = {},
-  ): Promise<Appended> {
+  async append(entry: Entry, producer: string, sequence: number | string, condition: AppendCondition = {}) {
     return this.log.append(this.key, entry, {
       producer,
       sequence,
