@@ -1,14 +1,6 @@
 import type { Clock, Timer } from '../actor/clock.ts'
 import type { Coordination, Signals } from '../coordination/coordination.ts'
-import type {
-  AppendCondition,
-  Appended,
-  ChannelLog,
-  Follower,
-  Head,
-  LogRecord,
-  ReadResult,
-} from '../log/channel-log.ts'
+import type { AppendCondition, ChannelLog, Follower, Head, LogRecord, ReadResult } from '../log/channel-log.ts'
 import { encode, encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
 import type { Position } from '../protocol/position.ts'
