@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { createClient, whenReady } from '../log/redis-clients.ts'
+import { createClient, endClient, whenReady } from '../log/redis-clients.ts'
 import { type RedisClock, realClock } from '../log/redis-deadline.ts'
 import { parseRedisUrl } from '../log/redis-url.ts'
 import type { Coordination, PresenceListener } from './coordination.ts'
@@ -50,7 +50,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
   try {
     await Promise.all(clients.map((each) => whenReady(each, target.description, timeoutMs * 2)))
   } catch (error) {
-    for (const each of clients) each.disconnect()
+    for (const each of clients) endClient(each)
     throw error
   }
 
@@ -113,7 +113,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     // A lease that comes now would be nobody's to release.
     await Promise.allSettled(running)
     await Promise.all([leases.close(), presence.close(), places.close()])
-    for (const each of clients) each.disconnect()
+    for (const each of clients) endClient(each)
   }
 
   await renew()

@@ -64,7 +64,24 @@ function pauseBefore(attempt: number): number {
 /** What fails is told by the commands that fail; without a listener, the process would end or the console be written to. */
 function listening<C extends RedisClient>(client: C): C {
   client.on('error', () => {})
+  // When a failover is told to a client that is asking the sentinels just then, ioredis 6.0 gives it up for ever.
+  client.on('end', () => {
+    if (ended.has(client)) return
+    setTimeout(() => {
+      // Where it cannot connect, it has ended again.
+      if (!ended.has(client)) client.connect().catch(() => {})
+    }, FIRST_RECONNECT_MS)
+  })
   return client
+}
+
+/** The clients that are not to come back. */
+const ended = new WeakSet<RedisClient>()
+
+/** Ends a client for good. */
+export function endClient(client: RedisClient): void {
+  ended.add(client)
+  client.disconnect()
 }
 
 /** Resolves when a client can be used; rejects with {@link LogError} when it cannot within the time. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
 import { type Appended, type AppendOptions, type ChannelLog, LogError, type LogRecord } from './channel-log.ts'
 import { parseEntry } from './parse-entry.ts'
-import { createClient, whenReady } from './redis-clients.ts'
+import { createClient, endClient, whenReady } from './redis-clients.ts'
 import { keepComparing } from './redis-comparison.ts'
 import { createConfirmed } from './redis-confirm.ts'
 import { failure, type RedisClock, realClock, untilDeadline } from './redis-deadline.ts'
@@ -72,7 +72,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   try {
     await Promise.all(clients.map((each) => whenReady(each, target.description, timeoutMs * 2)))
   } catch (error) {
-    for (const each of clients) each.disconnect()
+    for (const each of clients) endClient(each)
     throw error
   }
 
@@ -185,7 +185,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     while (running.size > 0) await Promise.allSettled(running)
     comparison.end()
     feeds.end()
-    for (const each of clients) each.disconnect()
+    for (const each of clients) endClient(each)
   }
 
   return {

@@ -1,7 +1,10 @@
+import { once } from 'node:events'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Appended, LogError } from '../../src/log/channel-log.ts'
+import { createClient, endClient, whenReady } from '../../src/log/redis-clients.ts'
 import { keysOf, slotOf } from '../../src/log/redis-keys.ts'
 import { openRedisLog, type RedisLog } from '../../src/log/redis-log.ts'
+import { parseRedisUrl } from '../../src/log/redis-url.ts'
 import { isReplicating, type RedisSentinel, startCluster, startRedis, startSentinel, until } from '../support/redis.ts'
 import { contentsOf, type Heard, listen, say } from '../support/redis-heard.ts'
 
@@ -152,6 +155,21 @@ test('what the replica has not confirmed is refused and shown to nobody; a repea
   await Promise.all(heard.map((each) => each.said('two')))
   expect(await contentsOf(other, KEY)).toEqual(['one', 'two'])
   expect(heard.flatMap(({ faults }) => faults)).toEqual([])
+})
+
+test('a client that its library has given up comes back; one that was ended does not', async () => {
+  const redis = await startSentinel()
+  ending.push(() => redis.close())
+  const client = createClient(parseRedisUrl(redis.url), 'commands', 1_000)
+  await whenReady(client, 'redis', 2_000)
+  // As it ends where a failover is told to a client that is connecting.
+  client.disconnect()
+  await once(client, 'end')
+  await once(client, 'ready')
+  expect(await client.ping()).toBe('PONG')
+  endClient(client)
+  await once(client, 'end')
+  await expect(client.ping()).rejects.toThrow('closed')
 })
 
 describe('Cluster', () => {
