@@ -191,8 +191,7 @@ export class ChatTurns {
   async #append(running: Running, lease: Lease, ...[entry, producer, sequence]: Parameters<AppendOfTurn>) {
     // Where the log cannot be read, it refuses such an entry itself.
     await this.#chat.whenRead().catch(() => {})
-    const isKnown = this.#chat.state.open.has(running.turn_id)
-    if (!isKnown || (running.hasHole && entry.type !== 'ai_stream_end'))
+    if (running.hasHole || !this.#chat.state.open.has(running.turn_id))
       throw new LogError('fenced', 'the log has lost what the turn said')
     return this.#chat.append(entry, producer, sequence, { fence: lease.token })
   }

@@ -22,6 +22,8 @@ export interface Witness {
   sent(id: string): void
   /** What a turn had come to at each `epoch:offset` that he was shown. */
   readonly states: ReadonlyMap<string, string>
+  /** Which of these were the ends of snapshots: the turn is the one that runs, the position that of whatever entry came last. */
+  readonly snapshots: ReadonlySet<string>
   readonly counts: { frames: number; welcomes: number; resumed: number }
   /** Throws where another witness, who was there all the time, saw something else at an offset: nothing was missing, nothing twice. */
   compare(reference: Witness): void
@@ -38,7 +40,6 @@ export function createWitness(): Witness {
   /** Of each turn's text and reasoning, so that a long one costs no more for each chunk than the chunk. */
   const digests = new Map<string, { readonly text: Hash; readonly reasoning: Hash }>()
   const ids = new Set<unknown>()
-  /** The positions of snapshots: these may be those of entries that nobody sees. */
   const snapshots = new Set<string>()
   let isFresh = false
   const counts = { frames: 0, welcomes: 0, resumed: 0 }
@@ -154,6 +155,7 @@ export function createWitness(): Witness {
     sent: (id) => void ids.add(id),
     turns,
     states,
+    snapshots,
     counts,
     compare(reference) {
       for (const [key, state] of states) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Entry } from '../../../src/protocol/entry.ts'
+import type { Entry, EntryOf } from '../../../src/protocol/entry.ts'
 import { checkRun } from '../../support/faults/check-run.ts'
 import type { Evidence, SaidByUpstream } from '../../support/faults/evidence.ts'
 import { createWitness } from '../../support/witness.ts'
@@ -36,6 +36,7 @@ function cleanRun(
         epoch: witness.epoch,
         offset: witness.offset,
         states: witness.states,
+        snapshots: witness.snapshots,
         messages: new Map([['e1:1', 'hello']]),
         turns: witness.turns,
         acknowledged: new Map([['a', { turn_id: 't' }]]),
@@ -126,6 +127,25 @@ test.each([
   ['a request after the end', { ...cleanRun(), requests: [REQUESTS[0], request(1, 9_000, 'node-2')] }],
 ] as [string, Evidence][])('wrong owner: %s', (_, run) => {
   expect(checkRun(run).wrongOwner).not.toEqual([])
+})
+
+test('a snapshot is held against what its turn had come to, whatever entry stands where it ends', () => {
+  const waiting: Entry = { ...(ENTRIES[0] as EntryOf<'user_message'>), turn_id: 'u', id: 'b' }
+  const entries = [...ENTRIES.slice(0, 6), waiting]
+  const joined = (text: string) => {
+    const witness = createWitness()
+    witness.take({ type: 'welcome', epoch: 'e1', offset: 0, resumed: false })
+    witness.take({ type: 'typing', turn_id: 't' })
+    witness.take({ ...chunk(text, 0), offset: 7 })
+    const { states, snapshots, turns } = witness
+    const [client] = cleanRun(entries).clients
+    return client === undefined ? [] : [{ ...client, states, snapshots, turns, messages: new Map() }]
+  }
+  // (The turns of this log have no ends.)
+  const lostOf = (text: string) =>
+    checkRun({ ...cleanRun(entries), clients: joined(text) }).lost.filter((what) => what.includes('it was shown'))
+  expect(lostOf('r1.0 r1.1 ')).toEqual([])
+  expect(lostOf('r1.0 ')).not.toEqual([])
 })
 
 test('what went with an epoch is told, not lost; what went without one is lost all the same', () => {

@@ -12,8 +12,6 @@ import type { SeenByClient } from './evidence.ts'
 export interface Chatter {
   readonly name: string
   readonly channel: string
-  /** Where he is connected now; undefined between two connections. */
-  readonly url: string | undefined
   /** Sends a message, again until it is acknowledged, and waits for its turn's end. Answers the outcome. */
   ask(id: string, content: string): Promise<string>
   /** Asks for another answer; `lost` where the turn went with its log. */
@@ -59,7 +57,6 @@ export function createChatter(
   const drafts = new Map<string, Draft>()
   const givenUp = new Set<string>()
   const waiting = new Set<() => void>()
-  let url: string | undefined
   let socket: WebSocket | undefined
   let isClosed = false
   /** The ids that the log has which he knows now. */
@@ -98,10 +95,7 @@ export function createChatter(
   })
 
   const connection = createConnection({
-    url() {
-      url = nextUrl()
-      return `${url}/ai-chat/${channel}`
-    },
+    url: () => `${nextUrl()}/ai-chat/${channel}`,
     position: () => (witness.epoch === '' ? undefined : { epoch: witness.epoch, offset: witness.offset }),
     openSocket,
     clock: realClock,
@@ -109,9 +103,7 @@ export function createChatter(
     again: () => !isClosed,
     onFrame: receive,
     onLink({ at }) {
-      if (at === 'open') return
-      outbox.unlinked()
-      if (at === 'waiting') url = undefined
+      if (at !== 'open') outbox.unlinked()
     },
   })
 
@@ -193,9 +185,6 @@ export function createChatter(
   return {
     name,
     channel,
-    get url() {
-      return url
-    },
     async ask(id, content) {
       send({ type: 'user_message', id, content })
       for (;;) {
@@ -236,6 +225,7 @@ export function createChatter(
       epoch: witness.epoch,
       offset: witness.offset,
       states: witness.states,
+      snapshots: witness.snapshots,
       messages,
       turns: witness.turns,
       acknowledged: acks,

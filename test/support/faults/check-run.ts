@@ -87,18 +87,25 @@ function compareClient(client: SeenByClient, log: LoggedChannel, folded: Witness
   const messages = new Map<string, string>()
   for (const { offset, entry } of log.records)
     if (entry.type === 'user_message') messages.set(`${log.epoch}:${offset}`, entry.content)
-  const compare = (seen: ReadonlyMap<string, string>, stored: ReadonlyMap<string, string>) => {
+  const compare = (
+    seen: ReadonlyMap<string, string>,
+    storedAt: (offset: number, position: string) => string | undefined,
+  ) => {
     for (const [position, was] of seen) {
       const [epoch, offset] = position.split(':')
       // Offsets go on under a new epoch: where nothing may be lost, what stood there stands there.
-      const is = stored.get(`${log.epoch}:${offset}`)
+      const is = storedAt(Number(offset), position)
       if (is === was) continue
       if (mayLose && epoch !== log.epoch) told++
       else say(`at ${position} it was shown ${was}, Redis has ${is ?? 'nothing'}`)
     }
   }
-  compare(client.states, folded.states)
-  compare(client.messages, messages)
+  compare(client.states, (offset, position) =>
+    client.snapshots.has(position)
+      ? stateBefore(folded, log, offset, client.states.get(position) ?? '')
+      : folded.states.get(`${log.epoch}:${offset}`),
+  )
+  compare(client.messages, (offset) => messages.get(`${log.epoch}:${offset}`))
 
   // A history leaves out answers without text, and those that another has replaced.
   const replaced = new Set(log.records.flatMap(({ entry }) => ('regenerates' in entry ? [entry.regenerates] : [])))
@@ -115,6 +122,15 @@ function compareClient(client: SeenByClient, log: LoggedChannel, folded: Witness
       say(`${id} was acknowledged as turn ${turn_id} and is not in Redis`)
   }
   return { lost, told, compared: client.states.size + client.messages.size }
+}
+
+/** What the turn of a state had come to in the log at an offset. */
+function stateBefore(folded: Witness, log: LoggedChannel, offset: number, state: string): string | undefined {
+  const [turn_id] = state.split(' ')
+  const last = log.records.findLast(
+    (record) => record.offset <= offset && 'turn_id' in record.entry && record.entry.turn_id === turn_id,
+  )
+  return folded.states.get(`${log.epoch}:${last?.offset}`)
 }
 
 function entriesOf<T extends 'ai_stream_end'>(log: LoggedChannel, type: T): EntryOf<T>[] {

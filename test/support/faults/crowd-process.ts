@@ -42,8 +42,8 @@ async function obey(order: CrowdOrder): Promise<CrowdAnswer> {
     case 'tell':
       return {
         seen: chatters.map((chatter) => {
-          const { states, messages, turns, acknowledged, ...rest } = chatter.seen()
-          const maps = { states: [...states], messages: [...messages], turns: [...turns] }
+          const { states, snapshots, messages, turns, acknowledged, ...rest } = chatter.seen()
+          const maps = { states: [...states], snapshots: [...snapshots], messages: [...messages], turns: [...turns] }
           return {
             ...rest,
             ...maps,

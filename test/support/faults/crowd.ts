@@ -11,7 +11,7 @@ export type CrowdOrder =
   | { readonly type: 'reach'; readonly heads: Readonly<Record<string, string>> }
   | { readonly type: 'tell' }
 
-type Pairs<M> = M extends ReadonlyMap<infer K, infer V> ? [K, V][] : M
+type Pairs<M> = M extends ReadonlyMap<infer K, infer V> ? [K, V][] : M extends ReadonlySet<infer V> ? V[] : M
 
 /** A client's evidence as it goes from process to process. */
 type ToldClient = { readonly [K in keyof SeenByClient]: Pairs<SeenByClient[K]> } & {
@@ -73,10 +73,11 @@ export function startCrowd(clients: number, channels: number, processes: number)
     async members() {
       const answers = await all({ type: 'tell' })
       return answers.flatMap(({ seen = [] }) =>
-        seen.map(({ counts, states, messages, turns, acknowledged, ...rest }) => ({
+        seen.map(({ counts, states, snapshots, messages, turns, acknowledged, ...rest }) => ({
           ...rest,
           ...counts,
           states: new Map(states),
+          snapshots: new Set(snapshots),
           messages: new Map(messages),
           turns: new Map(turns),
           acknowledged: new Map(acknowledged),

@@ -25,7 +25,6 @@ export interface Deployment {
   kill(node: FleetNode): Promise<void>
   /** The next node's address, round robin. Throws where there is none. */
   nextUrl(): string
-  nodeAt(url: string | undefined): FleetNode | undefined
 }
 
 /** How the upstream answers. */
@@ -121,6 +120,5 @@ export async function deploy(
       if (node === undefined) throw new Error('no node is up')
       return node.server.url
     },
-    nodeAt: (url) => nodes.find(({ server }) => server.url === url),
   }
 }

@@ -25,6 +25,8 @@ export interface SeenByClient {
   readonly offset: number
   /** What a turn had come to at each `epoch:offset`: turn, hashes of text and reasoning, outcome. See the witness. */
   readonly states: ReadonlyMap<string, string>
+  /** Where a snapshot ended: there it is the state of the turn that runs, whatever entry stands there. */
+  readonly snapshots: ReadonlySet<string>
   /** By `epoch:offset`, what each user's message was that it was shown. */
   readonly messages: ReadonlyMap<string, string>
   readonly turns: ReadonlyMap<string, { readonly text: string; readonly outcome: string | undefined }>
