@@ -7,6 +7,8 @@ export default defineConfig({
   test: {
     // uWebSockets.js is a native addon with one event loop of its own: a process, never a worker thread.
     pool: 'forks',
+    // Vitest leaves a core to itself, which on two would be one process; most tests wait for something most of the time.
+    maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 30_000,
     projects: [
