@@ -7,8 +7,8 @@ export default defineConfig({
   test: {
     // uWebSockets.js is a native addon with one event loop of its own: a process, never a worker thread.
     pool: 'forks',
-    // Vitest leaves a core to itself, which on two would be one process; most tests wait for something most of the time.
-    maxWorkers: 2,
+    // One file at a time, whatever the machine: on two cores a second one makes what others promise within a second late.
+    maxWorkers: 1,
     testTimeout: 20_000,
     hookTimeout: 30_000,
     projects: [
