@@ -1,7 +1,13 @@
 import { defineConfig } from 'vitest/config'
 
 /** What these do to their process, or measure of it, must not meet another file's. */
-const ALONE = ['test/machines/rules.test.ts', 'test/integration/slow-reader.test.ts', 'test/integration/floods.test.ts']
+const ALONE = [
+  'test/machines/rules.test.ts',
+  'test/integration/slow-reader.test.ts',
+  'test/integration/floods.test.ts',
+  'test/log/redis-faults.test.ts',
+  'test/coordination/redis-coordination-faults.test.ts',
+]
 
 export default defineConfig({
   test: {
