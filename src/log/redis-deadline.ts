@@ -18,6 +18,8 @@ export const realClock: RedisClock = {
 /** How long is waited before something is tried again, in ms: long enough for a connection to be made anew. */
 const PAUSE_MS = 25
 
+const LATE = 'Redis did not answer in time'
+
 /** Errors of Redis by which it says no for good; whatever else fails may be well a moment later. */
 const FINAL = /^(?:ERR|WRONGTYPE|NOAUTH|NOPERM|WRONGPASS|OOM|EXECABORT|CROSSSLOT|MISCONF|NOREPLICAS)\b/
 
@@ -30,14 +32,13 @@ export async function untilDeadline<T>(
   deadline: number,
   attempt: (n: number) => Promise<T>,
 ): Promise<T> {
+  // What waited for longer than it has is not begun: Redis might do what its caller was told has failed.
+  if (clock.now() >= deadline) throw failure(LATE, undefined)
   return new Promise<T>((resolve, reject) => {
     let pause: object | undefined
     let last: unknown
     let over = false
-    const timer = clock.setTimeout(
-      () => finish(() => reject(failure('Redis did not answer in time', last))),
-      Math.max(0, deadline - clock.now()),
-    )
+    const timer = clock.setTimeout(() => finish(() => reject(failure(LATE, last))), Math.max(0, deadline - clock.now()))
     function finish(settle: () => void): void {
       if (over) return
       over = true

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
 import { type Appended, type AppendOptions, type ChannelLog, LogError, type LogRecord } from './channel-log.ts'
 import { parseEntry } from './parse-entry.ts'
@@ -14,6 +13,7 @@ import { createRedisUpkeep } from './redis-upkeep.ts'
 import { PROBE } from './redis-upkeep-script.ts'
 import { parseRedisUrl } from './redis-url.ts'
 import { createWakeUps } from './redis-wake-ups.ts'
+import { createUniqueNames } from './unique-names.ts'
 
 /** See {@link openRedisLog}. */
 export interface RedisLogOptions {
@@ -55,7 +55,6 @@ const RENEWALS = 4
 const KEPT_PART = 1.5
 const KEPT_MORE_MS = 300_000
 const PROBE_MS = 60_000
-const NONCE_BYTES = 6
 
 /**
  * Opens the log in a Redis 7 that many processes share. What it acknowledges is as safe as that Redis is; with
@@ -83,6 +82,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   const store = createRedisStore({ client, confirmed, publish, keptMs })
   const upkeep = createRedisUpkeep(client, keptMs)
   const inOrder = createInOrder()
+  const newNonce = createUniqueNames()
   const running = new Set<Promise<unknown>>()
   const renewed = new Map<string, number>()
   let closing: Promise<void> | undefined
@@ -135,7 +135,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     const time = Math.floor(now())
     const opens = turnsOpenedBy(entry)
     const ends = entry.type === 'ai_stream_end'
-    const nonce = randomBytes(NONCE_BYTES).toString('base64url')
+    const nonce = newNonce()
     const deadline = clock.now() + timeoutMs
     feeds.propose(key, options.epoch)
     waiting += text.length

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import type { Position } from '../protocol/position.ts'
 import { type AppendOptions, type Head, LogError, type ReadLimit } from './channel-log.ts'
@@ -9,6 +8,7 @@ import type { Confirmed } from './redis-confirm.ts'
 import { keysOf, scriptKeys } from './redis-keys.ts'
 import { FIND, READ } from './redis-read-script.ts'
 import { type RedisScript, runScript, type ScriptArguments } from './redis-script.ts'
+import { createUniqueNames } from './unique-names.ts'
 
 /** A record as it is stored. `foldedFrom` as in a page's row. */
 export interface RedisRecord {
@@ -61,8 +61,6 @@ export interface RedisStoreOptions {
   readonly keptMs: number
 }
 
-const EPOCH_BYTES = 12
-
 const appendReply = z.union([
   z.tuple([z.enum(['fenced', 'moved'])]),
   z.tuple([z.string(), z.number(), z.enum(['written', 'repeated', 'mine', 'stale'])]),
@@ -75,6 +73,7 @@ const adoptReply = z.tuple([z.string(), z.number()])
 /** What the scripts do, with their arguments and answers in the log's terms. */
 export function createRedisStore({ client, confirmed, publish, keptMs }: RedisStoreOptions): RedisStore {
   const waits = confirmed === undefined ? 0 : 1
+  const newEpoch = createUniqueNames()
   const write: RedisStore['write'] = (script, keys, args) =>
     confirmed === undefined ? runScript(client, script, keys, args) : confirmed.run(script, keys, args)
 
@@ -146,8 +145,4 @@ function fieldOf(producer: string, sequence: AppendOptions['sequence']): string 
 
 function toRecord([offset, time, text, from]: z.infer<typeof row>): RedisRecord {
   return { offset, time: Number(time), text, foldedFrom: from === '' ? undefined : from }
-}
-
-function newEpoch(): string {
-  return randomBytes(EPOCH_BYTES).toString('base64url')
 }
