@@ -60,6 +60,8 @@ export class ChatChannel extends Channel implements ChatOfTurns {
     const display = displayOf(this.state)
     for (const member of this.members) member.turnIs(display)
     this.#turns.forgetLost(this.#before)
+    // It may be as large as what has taken its place.
+    this.#before = this.state
     this.#turns.advance()
   }
 

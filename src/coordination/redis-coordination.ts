@@ -115,9 +115,12 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
 
   function keepRenewing(): void {
     timer = clock.setTimeout(() => {
-      void renew().finally(() => {
+      const renewing = renew().finally(() => {
+        running.delete(renewing)
         if (closing === undefined) keepRenewing()
       })
+      // What it says after this process has left would stand for a process that is gone.
+      running.add(renewing)
     }, leaseMs / RENEWALS)
   }
 

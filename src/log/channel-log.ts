@@ -17,7 +17,7 @@ export interface AppendOptions {
   readonly fence?: number
   /**
    * For an entry that was judged by what stands before it, as clients' are: the offset up to which its writer has read.
-   * Where another judged entry stands above it, the append throws `stale`; by then the writer's follower has been told of
+   * Where another judged entry stands above it, or it was judged by another incarnation of the log, the append throws `stale`; by then the writer's follower has been told of
    * that one, so that it can be judged anew.
    */
   readonly judgedAt?: number

@@ -5,7 +5,7 @@ import { LUA_COUNTED, LUA_STORE, LUA_TTL, script } from './redis-script.ts'
  * where nothing is to be waited for, shows it and wakes the followers up.
  *
  * Answers `fenced`, `moved` (the holder of a lease would go on in another log than it knows, which lacks what it wrote, or may
- * lack it), or epoch, offset, and `stale` (with the offset of the entry that came first), `written`, `repeated` or `mine` (this very append had been written, and its
+ * lack it), or epoch, offset, and `stale` (with the head), `written`, `repeated` or `mine` (this very append had been written, and its
  * answer was lost).
  *
  * The epoch is the channel's own, but a new one where the writer has seen more than there is (as `nextEpoch` has it), where
@@ -47,8 +47,10 @@ if fence ~= '' and tonumber(seen) > 0 then
   if not isWhole then return {'moved'} end
 end
 
-if judgedAt ~= '' and epoch and tonumber(seen) <= head and tonumber(known[7] or 0) > tonumber(judgedAt) then
-  return {epoch, tonumber(known[7]), 'stale'}
+if judgedAt ~= '' and epoch then
+  local isOther = tonumber(seen) > 0 and epoch ~= proposed
+  local isBehind = tonumber(seen) <= head and tonumber(known[7] or 0) > tonumber(judgedAt)
+  if isOther or isBehind then return {epoch, head, 'stale'} end
 end
 
 local current = store()

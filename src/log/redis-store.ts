@@ -28,7 +28,7 @@ export interface RedisAppend {
   readonly writer: AppendOptions
 }
 
-/** What became of an append. `mine` is one whose answer had been lost; of `stale`, the offset is that of what came first. */
+/** What became of an append. `mine` is one whose answer had been lost; of `stale`, the offset is the head. */
 export interface RedisAppended {
   readonly epoch: string
   readonly offset: number

@@ -182,6 +182,9 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
       // The batcher has told logFailed; the terminal entry below is tried until the log takes it.
     }
     const failure = outcome === 'failed' ? (error?.code ?? 'model_failed') : undefined
+    // A log that has not answered may take as long again for the end: the members need not wait for that, too.
+    const isToldNow = failure === 'storage'
+    if (isToldNow) options.onUnsaved()
     await appendEndAtLast(
       options.append,
       {
@@ -192,7 +195,7 @@ export function createTurnRunner(runner: TurnRunnerOptions): RunTurn {
         usage: subject.usage,
         words: subject.meter.words(),
       },
-      { clock, logger, onUnsaved: options.onUnsaved },
+      { clock, logger, onUnsaved: isToldNow ? () => {} : options.onUnsaved },
     )
     options.onEnded()
   }

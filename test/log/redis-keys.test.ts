@@ -81,6 +81,16 @@ test('G8 entries that Redis evicted show as a new epoch, not as a hole', async (
   expect(heard.faults).toEqual([])
 })
 
+test('C5 what was judged by another incarnation of the log is refused as stale, however long both are', async () => {
+  for (const content of ['one', 'two', 'three']) await say(log, 'room/judged', content)
+  const { epoch } = await say(log, 'room/judged', 'new', { seenHead: 9 })
+  expect(epoch).not.toBe('e1')
+  const byTheOld = { epoch: 'e1', seenHead: 3, judgedAt: 3 }
+  await expect(say(log, 'room/judged', 'old', byTheOld)).rejects.toMatchObject({ code: 'stale' })
+  expect(await log.head('room/judged')).toEqual({ epoch, offset: 4 })
+  expect(await say(log, 'room/judged', 'old', { epoch, seenHead: 4, judgedAt: 4 })).toMatchObject({ offset: 5 })
+})
+
 test.each([
   ['lost its last entries', async (key: string) => void (await redis.call('hset', keysOf(key).meta, 'head', 1))],
   ['lost all its entries', async (key: string) => void (await redis.call('del', keysOf(key).log))],

@@ -1,4 +1,4 @@
-import type { ChannelLog, Head, LogRecord } from '../../src/log/channel-log.ts'
+import type { AppendOptions, ChannelLog, Head, LogRecord } from '../../src/log/channel-log.ts'
 import { until } from './redis.ts'
 
 /** What a follower was told, checked as it comes: between resets, offsets rise one by one. */
@@ -57,11 +57,15 @@ export async function listen(log: ChannelLog, key: string): Promise<Heard> {
   }
 }
 
-/** Appends a message under its content as id; `place` is how far the writer has seen. */
-export function say(log: ChannelLog, key: string, content: string, place: { epoch?: string; seenHead?: number } = {}) {
+/** Appends a message under its content as id; `place` is how far the writer has seen, and by what it judged. */
+export function say(
+  log: ChannelLog,
+  key: string,
+  content: string,
+  place: Partial<Pick<AppendOptions, 'epoch' | 'seenHead' | 'judgedAt'>> = {},
+) {
   const entry = { type: 'message', content, client_id: 'c1' } as const
-  const { epoch = 'e1', seenHead = 0 } = place
-  return log.append(key, entry, { producer: 'client:anonymous', sequence: content, seenHead, epoch })
+  return log.append(key, entry, { producer: 'client:anonymous', sequence: content, seenHead: 0, epoch: 'e1', ...place })
 }
 
 /** The contents of a channel, from its beginning, in order; throws where a record is missing. */
