@@ -18,6 +18,7 @@ export {
   LogError,
   type LogErrorCode,
   type LogRecord,
+  LogUnreachable,
   type ReadLimit,
   type ReadResult,
 } from './log/channel-log.ts'

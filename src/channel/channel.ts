@@ -162,10 +162,10 @@ export abstract class Channel implements Follower {
       () => {
         for (const member of this.members) member.logIsReset()
       },
-      () => {
-        // The members' connections close with a fault, and come back to a channel that is read anew; one that is kept,
+      (error: unknown) => {
+        // The members' connections are closed, and come back to a channel that is read anew; one that is kept,
         // because a turn runs in it, tries again.
-        for (const member of this.members) member.fail()
+        for (const member of this.members) member.fail(error)
         if (this.#unfollow !== undefined) this.#again = this.#clock.setTimeout(() => this.reset(head), REREAD_MS)
       },
     )
@@ -207,6 +207,11 @@ export abstract class Channel implements Follower {
   signal(frame: UnloggedFrame, except?: Member): void {
     const text = encode(frame)
     this.#signalText(text, except)
+    this.signalOthers(text)
+  }
+
+  /** Sends a signal to the live members of the other processes. */
+  protected signalOthers(text: string): void {
     this.#signals?.send(text)
   }
 

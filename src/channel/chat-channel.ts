@@ -30,6 +30,8 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   #waiting = 0
   /** What the last waiting frame would stop, where it is a stop. */
   #lastStop: string | undefined
+  /** The turn whose members have been told that it stands still, and that has not gone on since. */
+  #stalled: string | undefined
 
   constructor(options: ChatOptions, key: string) {
     super(options, key)
@@ -50,6 +52,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   protected override after({ entry }: LogRecord): void {
+    if ('turn_id' in entry && entry.turn_id === this.#stalled) this.#stalled = undefined
     if (entry.type === 'user_message' || entry.type === 'typing') this.#turns.advance()
     if (entry.type === 'ai_stream_end') this.#turns.ended(entry.turn_id)
     if (entry.type === 'user_message' || entry.type === 'ai_stream_end') this.#tellPositions()
@@ -218,9 +221,22 @@ export class ChatChannel extends Channel implements ChatOfTurns {
     this.signal({ type: 'queued', turn_id, position })
   }
 
+  /** The log refuses what a turn says, or cannot be reached: then each server tells its own. SPEC.md C18. */
   tellUnsaved(turn_id: string): void {
-    const text = encode(errorFrame('storage', { turn_id }))
+    if (this.#stalled === turn_id) return
+    this.signalOthers(this.#tellStalled(turn_id))
+  }
+
+  unreachable(): void {
+    const turn = firstOpen(this.state)
+    if (turn !== undefined) this.#tellStalled(turn.turn_id)
+  }
+
+  #tellStalled(turn_id: string): string {
+    this.#stalled = turn_id
+    const text = encode(errorFrame('stalled', { turn_id }))
     for (const member of this.members) member.answer(text)
+    return text
   }
 
   turnsAreIdle(): void {

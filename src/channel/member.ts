@@ -25,8 +25,8 @@ export interface Member {
   turnIs(display: TurnDisplay): void
   /** The log is another incarnation: the member must read it anew. */
   logIsReset(): void
-  /** The channel cannot go on for this member. */
-  fail(): void
+  /** The channel cannot go on for this member, because of an error. */
+  fail(error: unknown): void
 }
 
 /** A client frame that appends to the log. */

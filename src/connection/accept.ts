@@ -33,7 +33,7 @@ export function accept(socket: Socket, request: UpgradeRequest, options: AcceptO
     },
     (error: unknown) => {
       options.logger.error({ err: error, connection_id: connection.client_id }, 'a connection could not be joined')
-      connection.fail()
+      connection.fail(error)
     },
   )
   return connection

@@ -4,6 +4,7 @@ import type { Channel } from '../channel/channel.ts'
 import type { TurnDisplay } from '../channel/chat-state.ts'
 import type { Member, Principal } from '../channel/member.ts'
 import { newId } from '../channel/new-id.ts'
+import { LogUnreachable } from '../log/channel-log.ts'
 import { CLIENT_FRAME_TYPES } from '../protocol/client-frame.ts'
 import { CLOSES, type CloseName } from '../protocol/close-codes.ts'
 import { decode, encode, errorFrame, isJsonObject } from '../protocol/codec.ts'
@@ -143,8 +144,8 @@ export class Connection implements Member, SocketListener {
     this.actor.send({ type: 'log.reset' })
   }
 
-  fail(): void {
-    this.actor.send({ type: 'connection.close', close: 'fault' })
+  fail(error: unknown): void {
+    this.actor.send({ type: 'connection.close', close: error instanceof LogUnreachable ? 'unread' : 'fault' })
   }
 
   // What the outbox says.

@@ -22,7 +22,7 @@ export function readOn(connection: Connection): void {
     (error: unknown) => {
       const { options, client_id } = connection
       options.logger.error({ err: error, connection_id: client_id }, 'the log could not be read')
-      connection.fail()
+      connection.fail(error)
     },
   )
 }

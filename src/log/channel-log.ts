@@ -75,6 +75,11 @@ export interface Follower {
    * `head` is what there is. `record` goes on with what comes after it.
    */
   reset(head: Head): void
+  /**
+   * The store does not answer: nothing is told until it does. Told within a second of its silence, once each time; left
+   * out by who has nobody to tell, and by logs that have no such store.
+   */
+  unreachable?(): void
 }
 
 /**
@@ -90,6 +95,14 @@ export class LogError extends Error {
     super(message, options)
     this.name = 'LogError'
     this.code = code
+  }
+}
+
+/** A `failed` that passes: the store did not answer in time. */
+export class LogUnreachable extends LogError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('failed', message, options)
+    this.name = 'LogUnreachable'
   }
 }
 

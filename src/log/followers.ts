@@ -6,6 +6,7 @@ export interface Followers {
   has(key: string): boolean
   record(key: string, record: LogRecord): void
   reset(key: string, head: Head): void
+  unreachable(key: string): void
 }
 
 /** Makes an empty set of followers. */
@@ -28,7 +29,11 @@ export function createFollowers(): Followers {
   return {
     add(key, follower) {
       // An object of its own: the same follower may follow a channel twice, and each end ends one of them.
-      const own: Follower = { record: (record) => follower.record(record), reset: (head) => follower.reset(head) }
+      const own: Follower = {
+        record: (record) => follower.record(record),
+        reset: (head) => follower.reset(head),
+        unreachable: () => follower.unreachable?.(),
+      }
       const followers = byKey.get(key) ?? new Set()
       byKey.set(key, followers.add(own))
       return () => {
@@ -38,5 +43,6 @@ export function createFollowers(): Followers {
     has: (key) => byKey.has(key),
     record: (key, record) => tell(key, (follower) => follower.record(record)),
     reset: (key, head) => tell(key, (follower) => follower.reset(head)),
+    unreachable: (key) => tell(key, (follower) => follower.unreachable?.()),
   }
 }

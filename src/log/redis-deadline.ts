@@ -1,4 +1,4 @@
-import { LogError } from './channel-log.ts'
+import { LogError, LogUnreachable } from './channel-log.ts'
 
 /** What of the server's clock the log needs; the same shape, so that either may be handed in. */
 export interface RedisClock {
@@ -33,12 +33,12 @@ export async function untilDeadline<T>(
   attempt: (n: number) => Promise<T>,
 ): Promise<T> {
   // What waited for longer than it has is not begun: Redis might do what its caller was told has failed.
-  if (clock.now() >= deadline) throw failure(LATE, undefined)
+  if (clock.now() >= deadline) throw late(undefined)
   return new Promise<T>((resolve, reject) => {
     let pause: object | undefined
     let last: unknown
     let over = false
-    const timer = clock.setTimeout(() => finish(() => reject(failure(LATE, last))), Math.max(0, deadline - clock.now()))
+    const timer = clock.setTimeout(() => finish(() => reject(late(last))), Math.max(0, deadline - clock.now()))
     function finish(settle: () => void): void {
       if (over) return
       over = true
@@ -62,11 +62,18 @@ export async function untilDeadline<T>(
   })
 }
 
+function late(last: unknown): LogUnreachable {
+  return new LogUnreachable(last === undefined ? LATE : told(LATE, last))
+}
+
 /** What to say of an error of Redis or its client. */
 export function failure(what: string, error: unknown): LogError {
-  if (error === undefined) return new LogError('failed', what)
-  // (Redis's own sentences end before what was sent to it; ioredis keeps the command, which is not handed on.)
-  return new LogError('failed', `${what}: ${messageOf(error).slice(0, 200)}`)
+  return new LogError('failed', told(what, error))
+}
+
+/** (Redis's own sentences end before what was sent to it; ioredis keeps the command, which is not handed on.) */
+function told(what: string, error: unknown): string {
+  return `${what}: ${messageOf(error).slice(0, 200)}`
 }
 
 function messageOf(error: unknown): string {

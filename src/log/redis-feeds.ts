@@ -23,6 +23,8 @@ export interface Feeds {
   compared(key: string, head: Head, place: Head): void
   /** The channel was forgotten by this process. */
   forgotten(key: string): void
+  /** The store of these channels does not answer. */
+  unreachable(isOf: (key: string) => boolean): void
   /** Nobody is told anything any more. */
   end(): void
 }
@@ -197,6 +199,9 @@ export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBa
     forgotten(key) {
       const feed = feeds.get(key)
       if (feed !== undefined) reset(key, feed, { epoch: undefined, offset: 0 })
+    },
+    unreachable(isOf) {
+      for (const key of [...feeds.keys()]) if (isOf(key)) followers.unreachable(key)
     },
     end: () => feeds.clear(),
   }

@@ -1,13 +1,14 @@
 import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
 import { type Appended, type AppendOptions, type ChannelLog, LogError, type LogRecord } from './channel-log.ts'
 import { parseEntry } from './parse-entry.ts'
-import { createClient, whenReady } from './redis-clients.ts'
+import { createClient, serverOf, whenReady } from './redis-clients.ts'
 import { keepComparing } from './redis-comparison.ts'
 import { createConfirmed } from './redis-confirm.ts'
 import { failure, type RedisClock, realClock, untilDeadline } from './redis-deadline.ts'
 import { createFeeds } from './redis-feeds.ts'
 import { createInOrder } from './redis-in-order.ts'
-import { PROBE_KEYS } from './redis-keys.ts'
+import { keysOf, PROBE_KEYS } from './redis-keys.ts'
+import { watchReach } from './redis-reach.ts'
 import { createRedisStore, isOwn, type RedisRecord } from './redis-store.ts'
 import { createRedisUpkeep } from './redis-upkeep.ts'
 import { PROBE } from './redis-upkeep-script.ts'
@@ -43,7 +44,8 @@ export interface RedisLog extends ChannelLog {
   statistics(): RedisLogStatistics
 }
 
-const TIMEOUT_MS = 1_000
+/** Users are told of a failure within a second, the way to them and back included. */
+const TIMEOUT_MS = 800
 /** How long a wake-up may take; what it tells is read after that. */
 const ON_ITS_WAY_MS = 50
 /** The part of the time of an append that replicas have to confirm it: what is asked meanwhile waits for as long. */
@@ -114,6 +116,9 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   })
 
   const comparison = keepComparing(client, feeds, clock, () => wakeUps.tend())
+  const endReach = watchReach(client, clock, (server) =>
+    feeds.unreachable((key) => serverOf(client, keysOf(key).meta) === server),
+  )
 
   /** What is asked before the log closes is finished. */
   async function ask<T>(work: () => Promise<T>): Promise<T> {
@@ -185,6 +190,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   async function close(): Promise<void> {
     while (running.size > 0) await Promise.allSettled(running)
     comparison.end()
+    endReach()
     feeds.end()
     for (const each of clients) each.disconnect()
   }

@@ -40,7 +40,13 @@ export const CLOSES = {
     code: 1011,
     reason: 'a fault of the server',
     again: true,
-    when: "The connection's own actor failed, or its channel could not be read in time.",
+    when: "The connection's own actor failed, or its channel could not be read.",
+  },
+  unread: {
+    code: 1013,
+    reason: 'the conversation cannot be read at the moment; try again later',
+    again: true,
+    when: 'The log did not answer in time: its Redis is away.',
   },
   full: {
     code: 1013,

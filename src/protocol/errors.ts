@@ -45,8 +45,12 @@ export const ERRORS = {
     when: '`regenerate` in a conversation without a user message.',
   },
   storage: {
-    content: 'This could not be saved, so it was not sent. Please try again.',
-    when: 'The log refused or failed the append; nothing was shown to anyone.',
+    content: 'This could not be saved. Please try again.',
+    when: 'The log refused or failed the append; nothing of it was shown to anyone.',
+  },
+  stalled: {
+    content: 'The answer stands still: it cannot be saved at the moment.',
+    when: 'The log cannot be reached, or refuses what the turn says; `turn_id` names the turn (C18).',
   },
   model_busy: {
     content: 'The model is busy. Please try again in a moment.',

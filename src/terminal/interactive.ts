@@ -123,6 +123,9 @@ export function startInteractive(chat: Chat): Interactive {
   })
   editor.on('close', leave)
   chat.on('change', draw)
+  chat.on('error', ({ turn_id, content }) => {
+    if (turn_id !== undefined) tell(content)
+  })
   chat.on('state', ({ at }) => {
     if (at === 'closed') leave()
   })

@@ -64,7 +64,7 @@ test.runIf(mayMount())(
 
     await fill(join(dataDir, 'filler'))
     answer.say(`never shown ${'x'.repeat(100_000)}`)
-    const told = { type: 'error', code: 'storage', turn_id: turn, content: ERRORS.storage.content }
+    const told = { type: 'error', code: 'stalled', turn_id: turn, content: ERRORS.stalled.content }
     expect(await client.next('error')).toEqual(told)
     expect(await other.next('error')).toEqual(told)
     expect(await request.over).toBe('aborted')
@@ -147,7 +147,7 @@ test('C6 C3 a turn whose end cannot be saved is told once, and ends when it can'
   isFull = true
   client.send({ type: 'stop' })
   expect(await request.over).toBe('aborted')
-  expect(await client.next('error')).toMatchObject({ code: 'storage', turn_id: turn })
+  expect(await client.next('error')).toMatchObject({ code: 'stalled', turn_id: turn })
   expect(framesOf(client, 'ai_stream_end')).toEqual([])
   isFull = false
   expect(await ended(client, turn)).toMatchObject({ outcome: 'stopped' })

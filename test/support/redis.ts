@@ -46,6 +46,8 @@ export interface RedisCluster {
 
 const MASTER_NAME = 'statewire'
 const SLOTS = 16_384
+/** How long a round of confirmations may take, in ms. */
+const CONFIRM_MS = 200
 const POLL_MS = 20
 
 /** Starts one redis-server. It saves every write (AOF, an fsync each) with `durable`, else nothing. */
@@ -190,12 +192,18 @@ export async function startCluster(options: { readonly replicas?: 0 | 1 } = {}):
 }
 
 /**
- * Resolves when a replica follows its master, and the master counts on it: before that, a failover may not recover at all, and
- * nothing is confirmed.
+ * Resolves when a replica follows its master, and the master counts on it: before that, a failover may not recover at all.
+ * Redis 7 takes up to a second more until it confirms what it has, and nothing that waits for it can be written until then.
  */
 export async function isReplicating(replica: RedisProcess, master: RedisProcess): Promise<void> {
   await until(async () => String(await replica.call('info', 'replication')).includes('master_link_status:up'))
   await until(async () => /slave.*state=online/.test(String(await master.call('info', 'replication'))))
+  await until(async () => {
+    const [, count] = /connected_slaves:(\d+)/.exec(String(await master.call('info', 'replication'))) ?? []
+    // (What is published is replicated, and changes no key.)
+    await master.call('publish', 'replicating', '')
+    return Number(await master.call('wait', Number(count), CONFIRM_MS)) >= Number(count)
+  })
 }
 
 /** Resolves when a check answers true; asks again and again, because no event tells it. */

@@ -1,0 +1,132 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { CLOSES } from '../../src/protocol/close-codes.ts'
+import { ended, say } from '../support/chat-server.ts'
+import { type Client, connect } from '../support/client.ts'
+import { type RedisProcess, startRedis, until } from '../support/redis.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import { startUpstream } from '../support/upstream.ts'
+
+/** Within what time users are told, in ms. */
+const TOLD_MS = 1_000
+/** A pause of Redis that nobody is told of, in ms. */
+const SHORT_MS = 300
+
+/** Two servers over one Redis, each with a member of one chat, and an answer of `a` that the test dictates. */
+async function startTwo() {
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const env = { REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
+  const [a, b] = [await startServer(env), await startServer(env)]
+  const join = (server: TestServer, name = 'one') => connect(`${server.url}/ai-chat/${name}`)
+  const [first, second] = [await join(a), await join(b)]
+  return { redis, upstream, a, b, join, first, second, members: [first, second] as const }
+}
+
+/** Begins an answer whose first word both have been shown. */
+async function beginAnswer({ upstream, first, second }: Awaited<ReturnType<typeof startTwo>>) {
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  const { over } = await answer.requested
+  answer.say('one ')
+  await Promise.all([first, second].map((client) => client.next('ai_stream_chunk')))
+  return { answer, turn, over }
+}
+
+const stalled = (client: Client) => client.frames.filter(({ code }) => code === 'stalled')
+const told = (client: Client, turn: string) => client.next('error', (frame) => frame.turn_id === turn)
+
+async function woken(redis: RedisProcess, servers: readonly TestServer[]) {
+  redis.wake()
+  for (const server of servers) await until(async () => (await server.readiness()) === undefined)
+}
+
+test('C18 Redis freezes while an answer streams: the members of every server are told within a second, once, and then its end', async () => {
+  const two = await startTwo()
+  const { redis, a, b, members } = two
+  const { answer, turn, over } = await beginAnswer(two)
+  redis.freeze()
+  const begin = performance.now()
+  answer.say('two ')
+  for (const frame of await Promise.all(members.map((client) => told(client, turn))))
+    expect(frame).toMatchObject({ code: 'stalled', turn_id: turn })
+  expect(performance.now() - begin).toBeLessThan(TOLD_MS)
+  // The turn gives up what it could not save in time.
+  await over
+  await woken(redis, [a, b])
+  for (const client of members) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: expect.stringMatching(/^(failed|interrupted)$/) })
+    expect(stalled(client)).toHaveLength(1)
+  }
+})
+
+test('C18 an answer that says nothing while Redis is frozen goes on afterwards; its members were told all the same', async () => {
+  const two = await startTwo()
+  const { redis, a, b, members } = two
+  const { answer, turn } = await beginAnswer(two)
+  redis.freeze()
+  await Promise.all(members.map((client) => told(client, turn)))
+  await woken(redis, [a, b])
+  answer.say('two')
+  answer.finish()
+  for (const client of members) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: 'completed', metadata: { total_words: 2 } })
+    expect(stalled(client)).toHaveLength(1)
+  }
+})
+
+test('C18 nobody is told of a pause of Redis that is over soon', async () => {
+  const two = await startTwo()
+  const { redis, members } = two
+  const { answer, turn } = await beginAnswer(two)
+  redis.freeze()
+  await new Promise((resolve) => setTimeout(resolve, SHORT_MS))
+  redis.wake()
+  answer.say('two')
+  answer.finish()
+  for (const client of members) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: 'completed' })
+    expect(stalled(client)).toEqual([])
+  }
+})
+
+test('C18 Redis refuses what an answer says: the members of every server are told, once, and its end when it takes it', async () => {
+  const two = await startTwo()
+  const { redis, members } = two
+  const { answer, turn } = await beginAnswer(two)
+  await redis.call('config', 'set', 'maxmemory', '1')
+  const begin = performance.now()
+  answer.say('two ')
+  await Promise.all(members.map((client) => told(client, turn)))
+  expect(performance.now() - begin).toBeLessThan(TOLD_MS)
+  await redis.call('config', 'set', 'maxmemory', '0')
+  for (const client of members) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: 'failed', error: { code: 'storage' } })
+    expect(stalled(client)).toHaveLength(1)
+  }
+})
+
+test('C18 the end of an answer cannot be written: its members are told that it stands still', async () => {
+  const two = await startTwo()
+  const { redis, members, first } = two
+  const { turn } = await beginAnswer(two)
+  await redis.call('config', 'set', 'maxmemory', '1')
+  first.send({ type: 'stop' })
+  await Promise.all(members.map((client) => told(client, turn)))
+  await redis.call('config', 'set', 'maxmemory', '0')
+  for (const client of members) expect(await ended(client, turn)).toMatchObject({ outcome: 'stopped' })
+})
+
+test('L4 who joins while Redis does not answer is closed with 1013 and may come again; who speaks is refused within a second', async () => {
+  const { redis, a, b, join, second } = await startTwo()
+  redis.freeze()
+  const begin = performance.now()
+  const joining = await join(a, 'other')
+  second.send({ type: 'user_message', content: 'hello', id: 'm' })
+  expect(await second.next('error')).toMatchObject({ code: 'storage', id: 'm' })
+  expect(await joining.closed).toEqual({ code: CLOSES.unread.code, reason: CLOSES.unread.reason })
+  expect(performance.now() - begin).toBeLessThan(TOLD_MS)
+  await woken(redis, [a, b])
+  await (await join(a, 'other')).next('history')
+})
