@@ -257,6 +257,11 @@ describe('chat page', () => {
       ['html', 'body', '.scroller', '.column'].map((selector) => page.locator(selector).evaluate(overflow)),
     )
     expect(widths).toEqual([0, 0, 0, 0])
+    // Where notices stand.
+    const edges = (element: { getBoundingClientRect(): { left: number; right: number } }) =>
+      element.getBoundingClientRect()
+    const { left, right } = await page.locator('.toasts').evaluate(edges)
+    expect([left, 360 - right]).toEqual([16, 16])
     await page.getByRole('button', { name: 'Chats' }).click()
     await page.getByRole('navigation').getByRole('button', { name: 'New chat' }).click()
     await page.getByText('What would you like to talk about?').waitFor()
