@@ -20,7 +20,7 @@ const DRAIN_SPARE_MS = 10_000
 export interface Supervisor {
   /** Resolves when every worker listens. Rejects with what is in the way, in one sentence, when none is left. */
   start(): Promise<void>
-  /** Replaces worker by worker: the new one listens before the old one drains. */
+  /** Replaces worker by worker: the new one listens before the old one drains. During the start it waits for its end. */
   reload(): void
   /** Drains all workers. Resolves when they have ended; a second call waits for the first. */
   stop(): Promise<void>
@@ -39,7 +39,8 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
   let admin: AdminServer | undefined
   let port = 0
   let stopped: Promise<void> | undefined
-  let reloading: Promise<void> | undefined
+  let hasStarted = false
+  let isReloading = false
   let isReloadWanted = false
 
   const sums = createSummedMetrics({ workers: countByState, restarts: () => restarts })
@@ -115,8 +116,13 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
     }
   }
 
-  /** Asked for in mid-reload, it is done once more: workers that are new already may run the code from before. */
+  /**
+   * Asked for in mid-reload or in mid-start, it is done once more, however often it was asked for: workers that are new
+   * already may run the code from before.
+   */
   async function reloadWhileWanted(): Promise<void> {
+    if (!hasStarted || isReloading) return
+    isReloading = true
     try {
       while (isReloadWanted && stopped === undefined) {
         isReloadWanted = false
@@ -127,14 +133,13 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
     } catch (error) {
       if (stopped === undefined) logger.error({ err: error }, 'the reload was given up; the other workers stay')
     }
-    reloading = undefined
+    isReloading = false
   }
 
   async function startAll(): Promise<void> {
     const all = Array.from({ length: config.WORKERS }, (_, place) => begin(place))
-    await Promise.all(all.map(({ whenListening }) => whenListening))
-    // Not before: until then there is nothing to reload.
     places.push(...all)
+    await Promise.all(all.map(({ whenListening }) => whenListening))
   }
 
   async function stopAll(): Promise<void> {
@@ -168,10 +173,13 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
       const address = `http://${config.HOST}:${port}`
       const adminAddress = `http://${config.ADMIN_HOST}:${admin?.port}`
       logger.info({ address, admin: adminAddress, workers: config.WORKERS }, 'listening')
+      hasStarted = true
+      void reloadWhileWanted()
     },
     reload() {
+      if (!hasStarted) logger.info('the reload waits until all workers listen')
       isReloadWanted = true
-      if (reloading === undefined) reloading = reloadWhileWanted()
+      void reloadWhileWanted()
     },
     stop,
     abort() {
