@@ -74,7 +74,7 @@ export const VARIABLES = {
     schema: port,
     takes: 'a port from 0 (any free one) to 65535',
     fallback: '8001',
-    what: 'Where `/healthz`, `/readyz` and `/metrics` answer.',
+    what: 'Where `/healthz`, `/readyz` and `/metrics` answer. Another one than `PORT`.',
   }),
   DATA_DIR: variable({
     schema: z.string().min(1),

@@ -44,7 +44,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       'MODEL_PROVIDER is openai, which takes an OPENAI_API_KEY or an OPENAI_BASE_URL; both are unset',
     )
   }
-  const { WORKERS, REDIS_URL, MAX_CONNECTIONS } = config
+  const { PORT, ADMIN_PORT, WORKERS, REDIS_URL, MAX_CONNECTIONS } = config
+  if (PORT === ADMIN_PORT && PORT !== 0)
+    throw new ConfigError(`PORT and ADMIN_PORT are both ${PORT}, but take two ports, or 0 (any free one)`)
   if (WORKERS > 1 && REDIS_URL === undefined)
     throw new ConfigError(`WORKERS is ${WORKERS}, which takes a REDIS_URL that the workers share; it is unset`)
   if (MAX_CONNECTIONS !== undefined && MAX_CONNECTIONS < WORKERS)

@@ -121,6 +121,14 @@ test('more than one worker takes a Redis that they share, and a connection for e
   )
 })
 
+test('clients and operators have two ports, whichever of them is set, with several workers too', () => {
+  const told = (port: number) => `PORT and ADMIN_PORT are both ${port}, but take two ports, or 0 (any free one)`
+  expect(errorOf({ PORT: '8001' })).toBe(told(8001))
+  expect(errorOf({ ADMIN_PORT: '8000' })).toBe(told(8000))
+  expect(errorOf({ PORT: '9000', ADMIN_PORT: '9000', WORKERS: '2', REDIS_URL: 'redis://a:1' })).toBe(told(9000))
+  expect(loadConfig({ PORT: '0', ADMIN_PORT: '0' })).toMatchObject({ PORT: 0, ADMIN_PORT: 0 })
+})
+
 test.each([['ACTOR_HOST', 'compiled']])(
   '%s is for a later version: refused, rather than ignored in silence',
   (name, value) => {
