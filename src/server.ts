@@ -148,7 +148,6 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
       coordination = parts.coordination ?? (await openConfiguredCoordination(config, clock, logger))
       const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
       const model = parts.model ?? (await createConfiguredModel(config, clock, logger)) ?? simulated
-      logger.info({ store: log.description, model: model.description }, 'store and model')
       const channels = createChatsAndRooms({
         config,
         clock,
@@ -215,6 +214,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         await transport.close()
         throw error
       }
+      logger.info({ store: log.description, model: model.description }, 'store and model')
       if (!server.send({ type: 'server.listening' })) throw new Error('cannot go on: stopped while starting')
       await takeUpUnfinished(upkeep)
     } catch (error) {

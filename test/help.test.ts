@@ -57,30 +57,35 @@ test('the command answers --help and --version and starts nothing', async () => 
   expect(short.out).toBe(help.out)
 })
 
-test('what an operator can mend is one line and exit code 1', async () => {
+test('what an operator can mend is one line and exit code 1, and nothing is in the log', async () => {
   const port = await takenPort()
-  const [variable, unknown, taken, adminTaken, same] = await Promise.all([
-    run([], { HEARTBEAT_INTERVAL_MS: '10s' }),
-    run(['--prot=80']),
-    run([], { PORT: port }),
-    run([], { ADMIN_PORT: port }),
-    run([], { DATA_DIR: '/dev/null/x', STORE: 'sqlite' }),
+  const env = { LOG_LEVEL: 'info' }
+  const runs = await Promise.all([
+    run([], { ...env, HEARTBEAT_INTERVAL_MS: '10s' }),
+    run(['--prot=80'], env),
+    run([], { ...env, PORT: port }),
+    run([], { ...env, ADMIN_PORT: port }),
+    run([], { ...env, DATA_DIR: '/dev/null/x', STORE: 'sqlite' }),
+    run([], { ...env, REDIS_URL: 'redis://127.0.0.1:1' }),
   ])
-  for (const { code, out, err } of [variable, unknown, taken, adminTaken, same]) {
+  for (const { code, out, err } of runs) {
     expect(err).toMatch(/^statewire: [^\n]+\n$/)
     expect({ code, out }, err).toEqual({ code: 1, out: '' })
   }
-  expect(variable.err).toContain('HEARTBEAT_INTERVAL_MS is "10s", but takes a whole number of ms from 50 to 3600000')
-  expect(unknown.err).toContain('--prot')
-  expect(taken.err).toContain(`cannot listen on 127.0.0.1:${port} (HOST, PORT): `)
-  expect(adminTaken.err).toContain(`cannot listen on 127.0.0.1:${port} (ADMIN_HOST, ADMIN_PORT): `)
+  const [variable, unknown, taken, adminTaken, noFolder, noRedis] = runs.map(({ err }) => err)
+  expect(variable).toContain('HEARTBEAT_INTERVAL_MS is "10s", but takes a whole number of ms from 50 to 3600000')
+  expect(unknown).toContain('--prot')
+  expect(taken).toContain(`cannot listen on 127.0.0.1:${port} (HOST, PORT): `)
+  expect(adminTaken).toContain(`cannot listen on 127.0.0.1:${port} (ADMIN_HOST, ADMIN_PORT): `)
+  expect(noFolder).toContain('/dev/null/x/statewire.db cannot be opened')
+  expect(noRedis).toContain('redis at 127.0.0.1:1 cannot be reached')
 })
 
 test('so it is with several workers, which are asked once and not again and again', async () => {
   const port = await takenPort()
-  const workers = { WORKERS: '2', REDIS_URL: `redis://127.0.0.1:${port}` }
+  const workers = { LOG_LEVEL: 'info', WORKERS: '2', REDIS_URL: `redis://127.0.0.1:${port}` }
   const runs = await Promise.all([
-    run([], { WORKERS: '2' }),
+    run([], { LOG_LEVEL: 'info', WORKERS: '2' }),
     run([], { ...workers, PORT: port }),
     run([], { ...workers, ADMIN_PORT: port }),
     // Where Redis should be, nobody speaks its language.

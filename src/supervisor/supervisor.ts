@@ -142,18 +142,17 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
     await Promise.all(all.map(({ whenListening }) => whenListening))
   }
 
-  async function stopAll(): Promise<void> {
-    logger.info({ workers: workers.size }, 'draining')
+  async function endAll(): Promise<void> {
     const ended = [...workers].map(({ whenEnded }) => whenEnded)
     for (const { actor } of workers) actor.send({ type: 'worker.stop' })
     await Promise.all(ended)
     await admin?.close()
-    logger.info('stopped')
   }
 
-  function stop(): Promise<void> {
-    stopped ??= stopAll()
-    return stopped
+  async function stopAll(): Promise<void> {
+    logger.info({ workers: workers.size }, 'draining')
+    await endAll()
+    logger.info('stopped')
   }
 
   return {
@@ -162,14 +161,16 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
       port = claimed.port
       try {
         admin = await listenAdmin({ config, health, readiness, metrics: { text: showMetrics } })
-        letConnectionsMigrate(logger)
         await startAll()
       } catch (error) {
-        await stop()
+        // In silence: why it fails is told once, by whoever started it.
+        stopped ??= endAll()
+        await stopped
         throw error
       } finally {
         await claimed.release()
       }
+      letConnectionsMigrate(logger)
       const address = `http://${config.HOST}:${port}`
       const adminAddress = `http://${config.ADMIN_HOST}:${admin?.port}`
       logger.info({ address, admin: adminAddress, workers: config.WORKERS }, 'listening')
@@ -181,7 +182,10 @@ export function createSupervisor(config: Config, logger: Logger, workerFile: str
       isReloadWanted = true
       void reloadWhileWanted()
     },
-    stop,
+    stop() {
+      stopped ??= stopAll()
+      return stopped
+    },
     abort() {
       for (const { process } of workers) process.kill()
     },

@@ -86,7 +86,9 @@ export function createWorkers(options: WorkersOptions): (env: NodeJS.ProcessEnv)
               subject.exit = exit
               const isExpected = subject.actor?.matches('draining') === true
               const { cause, problem, rows } = exit
-              logger[isExpected ? 'info' : 'warn']({ worker: process.pid, cause, problem }, 'a worker has ended')
+              // Of one that never listened, whoever started it is told.
+              if (subject.port !== 0)
+                logger[isExpected ? 'info' : 'warn']({ worker: process.pid, cause, problem }, 'a worker has ended')
               onExit(rows)
               subject.actor?.send({ type: 'worker.exited' })
             },
