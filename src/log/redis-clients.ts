@@ -2,6 +2,7 @@ import { Cluster, Redis } from 'ioredis'
 import { LogError } from './channel-log.ts'
 import { slotOf } from './redis-keys.ts'
 import type { ConnectionOptions, RedisTarget } from './redis-url.ts'
+import { redisWords } from './redis-words.ts'
 
 /** A connection to one Redis, or to the nodes of a Cluster. */
 export type RedisClient = Redis | Cluster
@@ -96,7 +97,7 @@ export async function whenReady(client: RedisClient, description: string, timeou
   let last: unknown
   await new Promise<void>((resolve, reject) => {
     const failed = () => {
-      const reason = last instanceof Error ? `: ${last.message}` : ''
+      const reason = last === undefined ? '' : `: ${redisWords(last)}`
       reject(new LogError('failed', `${description} cannot be reached${reason}`))
     }
     const timer = setTimeout(failed, timeoutMs)

@@ -1,4 +1,5 @@
 import { LogError, LogUnreachable } from './channel-log.ts'
+import { redisWords } from './redis-words.ts'
 
 /** What of the server's clock the log needs; the same shape, so that either may be handed in. */
 export interface RedisClock {
@@ -53,7 +54,7 @@ export async function untilDeadline<T>(
           if (over) return
           last = error
           if (error instanceof LogError) finish(() => reject(error))
-          else if (FINAL.test(messageOf(error))) finish(() => reject(failure('Redis refused', error)))
+          else if (FINAL.test(redisWords(error))) finish(() => reject(failure('Redis refused', error)))
           else pause = clock.setTimeout(() => tryIt(n + 1), PAUSE_MS)
         },
       )
@@ -73,9 +74,5 @@ export function failure(what: string, error: unknown): LogError {
 
 /** (Redis's own sentences end before what was sent to it; ioredis keeps the command, which is not handed on.) */
 function told(what: string, error: unknown): string {
-  return `${what}: ${messageOf(error).slice(0, 200)}`
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return `${what}: ${redisWords(error).slice(0, 200)}`
 }
