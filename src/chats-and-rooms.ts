@@ -6,6 +6,7 @@ import { ChatChannel } from './channel/chat-channel.ts'
 import { RoomChannel } from './channel/room-channel.ts'
 import type { Config } from './config.ts'
 import type { Coordination } from './coordination/coordination.ts'
+import { createFailing } from './failing.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import type { ChatModel } from './model/chat-model.ts'
 import { createTurnRunner } from './turn/run-turn.ts'
@@ -55,6 +56,7 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
     systemPrompt: config.SYSTEM_PROMPT,
     contextMessages: config.CONTEXT_MESSAGES,
     turnQueue: config.TURN_QUEUE,
+    takingUp: createFailing(logger, 'channel', 'a turn could not be taken up', 'turns can be taken up again'),
     isDraining: options.isDraining,
   }
   const aiChats = { ...chats, runTurn: createRunner('ai-chat'), model: options.model, isHistoryDoubled: false }

@@ -3,6 +3,7 @@ import type { Clock } from './actor/clock.ts'
 import type { Channels } from './channel/channels.ts'
 import type { Config } from './config.ts'
 import type { Coordination } from './coordination/coordination.ts'
+import { createFailing, type Failing } from './failing.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 
 /** What is done to the channels beside what their members ask. */
@@ -21,14 +22,21 @@ const SECOND_MS = 1_000
 
 /** Folds and forgets what is old enough, again and again, until the function that it answers is called. SPEC.md G7, G15. */
 export function keepSweeping({ config, clock, logger, log, channels }: UpkeepOptions): () => void {
+  const failing = createFailing(
+    logger,
+    'work',
+    'old channels could not be folded or forgotten',
+    'old channels are folded and forgotten again',
+  )
   const sweep = async () => {
     await log.fold(Date.now() - config.RESUME_WINDOW_S * SECOND_MS)
     await log.expire(Date.now() - config.SESSION_TTL_S * SECOND_MS, channels.keys())
   }
   return every(clock, SWEEP_INTERVAL_MS, () =>
-    sweep().catch((error: unknown) => {
-      logger.error({ err: error }, 'old channels could not be folded or forgotten')
-    }),
+    sweep().then(
+      () => failing.worked('sweep'),
+      (error: unknown) => failing.failed('sweep', error),
+    ),
   )
 }
 
@@ -39,25 +47,52 @@ export const TAKE_UP_INTERVAL_MS = 1_000
  * Turns that a dead process left: their channels are read, which ends them or runs them again. SPEC.md C14. Channels that
  * are open here look after their own.
  */
-export async function takeUpUnfinished({ logger, log, channels, coordination }: UpkeepOptions): Promise<void> {
-  for (const key of await log.unfinished()) {
+export async function takeUpUnfinished(
+  { logger, log, channels, coordination }: UpkeepOptions,
+  unread: Failing = createUnread(logger),
+): Promise<void> {
+  const unfinished = new Set(await log.unfinished())
+  const failing = unread.names()
+  for (const key of failing) if (!unfinished.has(key)) unread.forget(key)
+  for (const key of unfinished) {
     try {
-      if (channels.find(key) !== undefined || (await coordination.isHeld(`turn:${key}`))) continue
-      logger.info({ channel: key }, 'taking up an unfinished turn')
+      if (channels.find(key) !== undefined || (await coordination.isHeld(`turn:${key}`))) {
+        unread.forget(key)
+        continue
+      }
+      if (!failing.has(key)) logger.info({ channel: key }, 'taking up an unfinished turn')
       channels.releaseIfIdle(await channels.open(key, false, () => {}))
+      unread.worked(key)
     } catch (error) {
-      logger.error({ err: error, channel: key }, 'a channel with an unfinished turn could not be read')
+      unread.failed(key, error)
     }
   }
+}
+
+function createUnread(logger: Logger): Failing {
+  return createFailing(
+    logger,
+    'channel',
+    'a channel with an unfinished turn could not be read',
+    'channels with an unfinished turn can be read again',
+  )
 }
 
 /** Does so again and again where other processes share the log, until the function that it answers is called. */
 export function keepTakingUp(options: UpkeepOptions): () => void {
   const { clock, logger } = options
+  const unread = createUnread(logger)
+  const failing = createFailing(
+    logger,
+    'work',
+    'unfinished turns could not be looked for',
+    'unfinished turns are looked for again',
+  )
   return every(clock, TAKE_UP_INTERVAL_MS, () =>
-    takeUpUnfinished(options).catch((error: unknown) => {
-      logger.error({ err: error }, 'unfinished turns could not be looked for')
-    }),
+    takeUpUnfinished(options, unread).then(
+      () => failing.worked('take up'),
+      (error: unknown) => failing.failed('take up', error),
+    ),
   )
 }
 

@@ -36,6 +36,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>>[] = [
     'src/config-variables': ['src/config-schemas'],
     'src/config-schemas': [],
     'src/telemetry': [],
+    'src/failing': [],
     machines: [],
   },
   // The client needs nothing of the server's but the words of the protocol.

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { Failing } from '../failing.ts'
 import type { ChatModel } from '../model/chat-model.ts'
 import type { RunTurn } from '../turn/turn.ts'
 import type { Channel } from './channel.ts'
@@ -9,6 +10,8 @@ export interface ChatOptions extends ChannelParts {
   readonly logger: Logger
   readonly model: ChatModel
   readonly runTurn: RunTurn
+  /** Turns that cannot be taken up, by channel: of all chats together, as they often fail together. */
+  readonly takingUp: Failing
   readonly systemPrompt: string
   readonly contextMessages: number
   readonly historyMessages: number

@@ -81,10 +81,13 @@ export class ChatTurns {
     if (turn === undefined || this.isRunning || this.#chat.isReading || this.#options.isDraining()) return
     const running: Running = { turn: undefined, turn_id: turn.turn_id, lease: undefined, hasHole: false }
     this.#running = running
-    this.#take(running).catch((error: unknown) => {
-      this.#failed(error, 'a turn could not be taken up')
-      this.#giveUp(running)
-    })
+    this.#take(running).then(
+      () => this.#options.takingUp.worked(this.#chat.key),
+      (error: unknown) => {
+        this.#options.takingUp.failed(this.#chat.key, error)
+        this.#giveUp(running)
+      },
+    )
   }
 
   /** A turn's stop is in the log, or could not be written: whoever runs the channel's turns ends it. */
@@ -119,6 +122,7 @@ export class ChatTurns {
   /** The channel is forgotten. */
   close(): void {
     if (this.#poll !== undefined) this.#options.clock.clearTimeout(this.#poll)
+    this.#options.takingUp.forget(this.#chat.key)
   }
 
   /** The server goes away: the running turn ends as interrupted. */
@@ -213,9 +217,5 @@ export class ChatTurns {
     const error = outcome === 'interrupted' ? outcome : undefined
     const append: AppendOfTurn = (entry, producer, sequence) => this.#chat.append(entry, producer, sequence, { fence })
     await appendEnd(append, { turn_id, outcome, error, words })
-  }
-
-  #failed(error: unknown, what: string): void {
-    this.#options.logger.error({ err: error, channel: this.#chat.key }, what)
   }
 }
