@@ -17,8 +17,8 @@ export interface AppendOptions {
   readonly fence?: number
   /**
    * For an entry that was judged by what stands before it, as clients' are: the offset up to which its writer has read.
-   * Where another judged entry stands above it, or it was judged by another incarnation of the log, the append throws `stale`; by then the writer's follower has been told of
-   * that one, so that it can be judged anew.
+   * Where another judged entry stands above it, or it was judged by another incarnation of the log, the append throws
+   * `stale`; by then the writer's follower has been told of that one, so that it can be judged anew.
    */
   readonly judgedAt?: number
   /** The highest offset that the writer has seen. A head below it means that the store was rolled back: a new epoch begins. */

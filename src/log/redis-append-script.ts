@@ -4,9 +4,9 @@ import { LUA_COUNTED, LUA_STORE, LUA_TTL, script } from './redis-script.ts'
  * Appends one entry: checks the fence, answers a repeat, decides the epoch, assigns head + 1, sets the times to live and,
  * where nothing is to be waited for, shows it and wakes the followers up.
  *
- * Answers `fenced`, `moved` (the holder of a lease would go on in another log than it knows, which lacks what it wrote, or may
- * lack it), or epoch, offset, and `stale` (with the head), `written`, `repeated` or `mine` (this very append had been written, and its
- * answer was lost).
+ * Answers `fenced`, `moved` (the holder of a lease would go on in another log than it knows, which lacks what it wrote, or
+ * may lack it), or epoch, offset, and `stale` (with the head), `written`, `repeated` or `mine` (this very append had been
+ * written, and its answer was lost).
  *
  * The epoch is the channel's own, but a new one where the writer has seen more than there is (as `nextEpoch` has it), where
  * the stream is gone, and, unless replicas confirm what is shown, where another server (or another life of this one) wrote
