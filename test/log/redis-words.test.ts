@@ -52,6 +52,6 @@ test('so it is at the start, for each kind of Redis, and for what is none', asyn
   expect(await why(`redis://127.0.0.1:${port}`)).toBe(
     `redis at 127.0.0.1:${port} cannot be reached: it does not answer`,
   )
-  expect(await why('redis+sentinel://127.0.0.1:1/one')).toMatch(/: no sentinel answers$/)
+  expect(await why('redis+sentinel://127.0.0.1:1/one')).toMatch(/: no sentinel answers: there is no connection to it$/)
   expect(await why('redis+cluster://127.0.0.1:1')).toMatch(/: no node of its Cluster answers$/)
 })
