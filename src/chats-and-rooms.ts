@@ -9,6 +9,7 @@ import type { Coordination } from './coordination/coordination.ts'
 import { createFailing } from './failing.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import type { ChatModel } from './model/chat-model.ts'
+import type { Telemetry } from './telemetry.ts'
 import { createTurnRunner } from './turn/run-turn.ts'
 
 /** What the channels of a server are made of. */
@@ -16,6 +17,7 @@ export interface ChatsAndRoomsOptions {
   readonly config: Config
   readonly clock: Clock
   readonly logger: Logger
+  readonly telemetry: Telemetry
   readonly log: ChannelLog
   readonly coordination: Coordination
   /** Answers on `/ai-chat`. */
@@ -31,15 +33,18 @@ export interface ChatsAndRoomsOptions {
 export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
   const { config, clock, logger, log, coordination } = options
   // A queue per route: who talks to the simulated model must not take the real one's places.
-  const createRunner = (route: 'ai-chat' | 'chat') =>
-    createTurnRunner({
+  const createRunner = (route: 'ai-chat' | 'chat') => {
+    const queue = coordination.queue(route, { concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE })
+    options.telemetry.queues.set(route, queue)
+    return createTurnRunner({
       clock,
-      queue: coordination.queue(route, { concurrency: config.LLM_CONCURRENCY, limit: config.LLM_QUEUE }),
+      queue,
       logger,
       maxAttempts: config.LLM_ATTEMPTS,
       backOffMs: config.LLM_BACKOFF_MS,
       maxAnswerBytes: config.MAX_ANSWER_BYTES,
     })
+  }
   const shared = {
     log,
     logger,

@@ -148,10 +148,9 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
       coordination = parts.coordination ?? (await openConfiguredCoordination(config, clock, logger))
       const simulated = createSimulatedModel({ clock, delayMs: config.SIMULATED_DELAY_MS })
       const model = parts.model ?? (await createConfiguredModel(config, clock, logger)) ?? simulated
+      const shared = { config, clock, logger, telemetry }
       const channels = createChatsAndRooms({
-        config,
-        clock,
-        logger,
+        ...shared,
         log,
         coordination,
         model,
@@ -171,10 +170,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         (error) => logger.error({ err: error }, 'a place could not be given back'),
       )
       const acceptOptions = {
-        config,
-        clock,
-        logger,
-        telemetry,
+        ...shared,
         host,
         admission,
         signIn: signInOf(parts),
@@ -208,7 +204,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
       try {
         const admin = role === 'worker' ? undefined : await listenAdmin({ config, health, readiness, metrics })
         const isShared = config.REDIS_URL !== undefined || parts.coordination !== undefined
-        const endUpkeep = [keepSweeping(upkeep), ...(isShared ? [keepTakingUp(upkeep)] : [])]
+        const endUpkeep = isShared ? [keepSweeping(upkeep), keepTakingUp(upkeep)] : [keepSweeping(upkeep)]
         running = { log, coordination, channels, transport, admin, endUpkeep }
       } catch (error) {
         await transport.close()

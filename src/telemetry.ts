@@ -10,6 +10,14 @@ export interface Telemetry {
   readonly closes: Map<number, number>
   /** Connections that uWebSockets.js cut by itself (their client sees 1006), by its reason. */
   readonly cuts: Map<string, number>
+  /** The queues in front of the models, by route. */
+  readonly queues: Map<string, QueueNumbers>
+}
+
+/** How many of this process ask a model, and how many wait for that. */
+export interface QueueNumbers {
+  running(): number
+  waiting(): number
 }
 
 export function createTelemetry(): Telemetry {
@@ -21,6 +29,7 @@ export function createTelemetry(): Telemetry {
     refusedUpgrades: new Map(),
     closes: new Map(),
     cuts: new Map(),
+    queues: new Map(),
   }
 }
 

@@ -37,6 +37,23 @@ export function createServerMetrics(telemetry: Telemetry): ServerMetrics {
     })
   }
 
+  function gauges<L extends string>(
+    name: string,
+    help: string,
+    label: L,
+    read: () => Iterable<readonly [string, number]>,
+  ): void {
+    new Gauge<string>({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        for (const [value, number] of read()) this.set({ [label]: value }, number)
+      },
+    })
+  }
+
   function counter(name: string, help: string, read: () => number): void {
     new Counter({
       name,
@@ -86,6 +103,12 @@ export function createServerMetrics(telemetry: Telemetry): ServerMetrics {
     'reason',
     () => telemetry.cuts,
   )
+  gauges('statewire_llm_running', 'Turns that have their place at the model now.', 'route', function* () {
+    for (const [route, queue] of telemetry.queues) yield [route, queue.running()]
+  })
+  gauges('statewire_llm_waiting', 'Turns that wait for a place at the model now.', 'route', function* () {
+    for (const [route, queue] of telemetry.queues) yield [route, queue.waiting()]
+  })
   const all = Registry.merge([registry, processMetrics()])
   return {
     text: () => all.metrics(),

@@ -42,9 +42,15 @@ async function metrics(server: TestServer): Promise<Record<string, number>> {
   return Object.fromEntries(rows.map(([, name, value]) => [name, Number(value)]))
 }
 
+/** Nobody asks a model in this file. */
+const IDLE_QUEUES = Object.fromEntries(
+  ['running', 'waiting'].flatMap((what) => ['ai-chat', 'chat'].map((route) => [`llm_${what}{route="${route}"}`, 0])),
+)
+
 test('metrics counts connections, frames, closes, refusals and cuts', async () => {
   const server = await startServer()
   expect(await metrics(server)).toEqual({
+    ...IDLE_QUEUES,
     connections: 0,
     connections_opened_total: 0,
     frames_received_total: 0,
@@ -59,6 +65,7 @@ test('metrics counts connections, frames, closes, refusals and cuts', async () =
   await Promise.all([leaves?.closed, isOdd?.closed])
   await expect(connect(`${server.url}/nowhere`)).rejects.toThrow()
   expect(await metrics(server)).toEqual({
+    ...IDLE_QUEUES,
     connections: 1,
     connections_opened_total: 3,
     frames_received_total: 1,

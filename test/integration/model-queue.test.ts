@@ -51,6 +51,25 @@ test('Q4 at most LLM_CONCURRENCY requests run at once; the next one begins when 
   expect(held.most()).toBe(2)
 })
 
+test('Q4 metrics has how many ask the model and how many wait, by route', async () => {
+  const held = createHeldModel()
+  const server = await startServer({ LLM_CONCURRENCY: '1' }, { model: held.model })
+  const numbers = async () => {
+    const text = await server.metrics.text()
+    return [...text.matchAll(/^statewire_llm_(.+) (\d+)$/gm)].map(([, name, value]) => `${name} ${value}`).sort()
+  }
+  const [running, waiting] = [await ask(server.url, 'a'), await ask(server.url, 'b')]
+  await running.next('ai_stream_chunk')
+  await waiting.next('queued')
+  const ofChat = ['running{route="chat"} 0', 'waiting{route="chat"} 0']
+  expect(await numbers()).toEqual(['running{route="ai-chat"} 1', 'waiting{route="ai-chat"} 1', ...ofChat].sort())
+  held.letGo('a')
+  await waiting.next('ai_stream_chunk')
+  held.letGo('b')
+  await waiting.next('ai_stream_end')
+  expect(await numbers()).toEqual(['running{route="ai-chat"} 0', 'waiting{route="ai-chat"} 0', ...ofChat].sort())
+})
+
 test('Q4 more than LLM_QUEUE waiting turns end as failed, model_busy', async () => {
   const held = createHeldModel()
   const server = await startServer({ LLM_CONCURRENCY: '1', LLM_QUEUE: '1' }, { model: held.model })

@@ -143,6 +143,8 @@ describe('several workers', { timeout: 60_000 }, () => {
 
     const client = clients.find((each) => !closes.has(each)) as Client
     await say(client, 'one two three four')
+    // Of both workers together, and the other one has none.
+    await until(async () => (await server.metrics())['llm_running{route="ai-chat"}'] === 1)
     const pids = server.pids()
     server.process.kill('SIGINT')
     await client.next('draining')
