@@ -75,6 +75,8 @@ export function createNetwork(): Network | undefined {
   }
   onTestFinished(() => void run(`ip netns del ${name}`))
   run(`ip link add ${outside} type veth peer name ${inside} netns ${name}`)
+  // The kernel takes it away with the namespace, but later: the next test's would be refused as there already.
+  onTestFinished(() => void run(`ip link del ${outside}`))
   run(`ip addr add ${SUBNET}.1/24 dev ${outside} && ip link set ${outside} up`)
   run(`ip netns exec ${name} ip addr add ${SUBNET}.2/24 dev ${inside}`)
   run(`ip netns exec ${name} ip link set ${inside} up && ip netns exec ${name} ip link set lo up`)
