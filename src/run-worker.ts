@@ -27,7 +27,10 @@ async function runWorker(): Promise<void> {
   }
 
   process.on('message', (data) => {
-    const message = toWorkerSchema.parse(data)
+    const { data: message } = toWorkerSchema.safeParse(data)
+    // A reload starts what is on the disk now, under the supervisor from before.
+    if (message === undefined)
+      return logger.warn('the supervisor is of a version that this worker does not know: restart the whole server')
     if (message.type === 'drain') return stop()
     answer(message).catch((error: unknown) => logger.error({ err: error }, 'the supervisor could not be answered'))
   })
