@@ -136,10 +136,14 @@ for i = 5, #ARGV do drop(ARGV[i]) end
 return serve()
 `)
 
-/** Says what runs, whether there is room or not. ARGV: owner, concurrency, publish, channel, tickets. */
+/**
+ * Says what runs, whether there is room or not. It may come when its owner has left, or was taken for dead, so that it too
+ * makes him one who is taken out if he does not say more. ARGV: owner, concurrency, publish, channel, the owner's ms, tickets.
+ */
 export const CLAIM = script(`
 ${LUA_QUEUE}
-for i = 5, #ARGV do
+redis.call('ZADD', owners, now() + tonumber(ARGV[5]), owner)
+for i = 6, #ARGV do
   drop(ARGV[i])
   redis.call('SADD', running, ARGV[i])
 end

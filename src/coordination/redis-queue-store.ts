@@ -60,7 +60,7 @@ export function createRedisQueueStore(options: RedisQueueStoreOptions): RedisQue
     request: async (ticket) => position.parse(await ask.again(REQUEST, keys, [...common, ticket, limit, aliveMs])),
     release: async (given) => tickets.parse(await ask.again(RELEASE, keys, [...common, ...given])),
     async claim(taken) {
-      await ask.once(CLAIM, keys, [...common, ...taken])
+      await ask.once(CLAIM, keys, [...common, aliveMs, ...taken])
     },
     async renew(waiting, sweeps) {
       const sweepsUntil = sweeps && ahead !== undefined ? Math.floor(clock.now() + ahead + patienceMs) : 0

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type FairQueue, POSITION_INTERVAL_MS, type Waiter } from './fair-queue.ts'
 import { createLocalQueue, type LocalQueue } from './local-queue.ts'
+import { createRedisMisses } from './redis-misses.ts'
 import { createRedisQueueStore, type RedisQueueStoreOptions } from './redis-queue-store.ts'
 
 /** A queue that all processes share. */
@@ -49,6 +50,8 @@ const REFUSED = -1
 export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
   const { clock, owner, concurrency, limit, processes } = options
   const store = createRedisQueueStore(options)
+  // What it runs by itself comes on top of what all run by Redis: one late answer is no reason for it.
+  const misses = createRedisMisses(clock, goAway)
   const owns = new Map<string, Own>()
   /** Given up, and not heard that Redis took it. */
   const unsaid = new Set<string>()
@@ -60,9 +63,8 @@ export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
   async function request(own: Own): Promise<void> {
     own.state = 'asking'
     try {
-      answered(own, await store.request(own.ticket))
+      answered(own, await misses.asked(() => store.request(own.ticket)))
     } catch {
-      goAway()
       unanswered(own)
     }
   }
@@ -80,17 +82,19 @@ export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
   }
 
   function unanswered(own: Own): void {
-    if (own.state === 'asking') waitApart(own)
-    else if (own.state === 'over') unsaid.add(own.ticket)
+    if (own.state === 'over') unsaid.add(own.ticket)
+    if (own.state !== 'asking') return
+    if (apart !== undefined) waitApart(own)
+    // The next renewal asks again, or finds that it was heard.
+    else own.state = 'waiting'
   }
 
   async function release(...given: readonly string[]): Promise<void> {
     try {
-      for (const ticket of await store.release(given)) heard(ticket)
+      for (const ticket of await misses.asked(() => store.release(given))) heard(ticket)
       for (const ticket of given) unsaid.delete(ticket)
     } catch {
       for (const ticket of given) unsaid.add(ticket)
-      goAway()
     }
   }
 
@@ -181,10 +185,10 @@ export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
     const all = [...owns.values()]
     const ran = all.filter(({ state }) => state === 'running')
     const waited = all.filter(({ state }) => state === 'waiting' || state === 'apart')
-    const found = await store.renew(waited.map(ticketOf), isSteady)
+    const found = await misses.asked(() => store.renew(waited.map(ticketOf), isSteady))
     const known = new Set(found.running)
     const lost = ran.filter((own) => own.state === 'running' && !known.has(own.ticket))
-    if (lost.length > 0) await store.claim(lost.map(ticketOf))
+    if (lost.length > 0) await misses.asked(() => store.claim(lost.map(ticketOf)))
     for (const ticket of known) heard(ticket)
     const over = new Set([...unsaid, ...found.running.filter((ticket) => !owns.has(ticket))])
     if (over.size > 0) void release(...over)
@@ -211,13 +215,15 @@ export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
     waiting: () => owns.size - running,
     heard,
     async renew(isSteady) {
-      if (owns.size === 0 && unsaid.size === 0 && apart === undefined) return true
+      if (owns.size === 0 && unsaid.size === 0 && apart === undefined) {
+        misses.forget()
+        return true
+      }
       try {
         await compare(isSteady)
         if (isSteady) comeBack()
         return true
       } catch {
-        goAway()
         return false
       }
     },

@@ -4,7 +4,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { QueueLimits } from '../../src/coordination/fair-queue.ts'
+import { createAsk, type RedisAsk } from '../../src/coordination/redis-ask.ts'
 import { openRedisCoordination, type RedisCoordination } from '../../src/coordination/redis-coordination.ts'
+import { createRedisQueue } from '../../src/coordination/redis-queue.ts'
+import { createRedisQueueStore } from '../../src/coordination/redis-queue-store.ts'
+import { createClient, whenReady } from '../../src/log/redis-clients.ts'
+import { realClock } from '../../src/log/redis-deadline.ts'
+import { parseRedisUrl } from '../../src/log/redis-url.ts'
 import { createQueueUsers } from '../support/queue-users.ts'
 import { type RedisProcess, startRedis, until } from '../support/redis.ts'
 import { startRedisProxy } from '../support/redis-proxy.ts'
@@ -169,6 +175,74 @@ describe('several processes', () => {
     await until(() => served.includes('b'))
     expect(served).toEqual(['a0', 'b'])
   })
+})
+
+/** A queue over the real Redis, of a process of its own, whose questions stay without an answer when the test says so. */
+async function openDirectly(limits: QueueLimits, aliveMs: number) {
+  const target = parseRedisUrl(redis.url)
+  const client = createClient(target, 'commands', 1_000)
+  await whenReady(client, target.description, 1_000)
+  const real = createAsk(client, realClock, 1_000)
+  let isLate = false
+  const late = () => Promise.reject(new Error('Redis did not answer in time'))
+  const ask: RedisAsk = {
+    again: (...what) => (isLate ? late() : real.again(...what)),
+    once: (...what) => (isLate ? late() : real.once(...what)),
+  }
+  const options = { ask, clock: realClock, name: 'chat', owner: 'direct', publish: 'PUBLISH', ...limits } as const
+  const more = { aliveMs, patienceMs: 500 }
+  const queue = createRedisQueue({ ...options, ...more, processes: () => 2 })
+  return {
+    queue,
+    ...createQueueUsers(queue, []),
+    store: createRedisQueueStore({ ...options, ...more }),
+    isLate(state: boolean) {
+      isLate = state
+    },
+    close: () => client.disconnect(),
+  }
+}
+
+test('Q4 one late answer of Redis does not make a process run its own part on top of what all run; two in a row do', async () => {
+  const limits = { concurrency: 4, limit: 50 }
+  const a = await open(limits, [])
+  for (const name of ['a0', 'a1', 'a2', 'a3']) await a.ask('a', name)
+  const b = await openDirectly(limits, LEASE_MS)
+  for (let round = 0; round < 2; round++) {
+    b.isLate(true)
+    for (const name of ['b0', 'b1']) void b.ask('b', `${name}${round}`)
+    await pause(0)
+    b.isLate(false)
+    // What was asked before the first failed says no more than that. The next renewal asks again.
+    expect(await b.queue.renew(true)).toBe(true)
+    await until(() => b.told.length === 2 * (round + 1))
+    expect([b.queue.running(), b.queue.waiting()]).toEqual([0, 2 * (round + 1)])
+  }
+  expect(await runningInRedis()).toBe(4)
+  b.isLate(true)
+  expect(await b.queue.renew(true)).toBe(false)
+  expect(b.queue.running()).toBe(0)
+  expect(await b.queue.renew(true)).toBe(false)
+  expect(b.queue.running()).toBe(2)
+  b.isLate(false)
+  await b.queue.close()
+  b.close()
+})
+
+test('Q4 what a process claims after it has left is no lost place: it is taken out like that of a dead one', async () => {
+  const limits = { concurrency: 1, limit: 9 }
+  const a = await open(limits, [])
+  const b = await openDirectly(limits, LEASE_MS / 3)
+  await b.ask('b', 'b')
+  const [ticket = ''] = (await redis.call('smembers', RUNNING)) as string[]
+  await b.store.leave()
+  expect(await runningInRedis()).toBe(0)
+  // As one that was on its way over a connection from before.
+  await b.store.claim([ticket])
+  expect(await runningInRedis()).toBe(1)
+  await a.ask('a', 'a')
+  await until(() => a.served.length === 1)
+  b.close()
 })
 
 describe('Redis is away', () => {
