@@ -218,3 +218,32 @@ describe.each(STORES)('over %s', (store) => {
     expect(upstream.requests).toHaveLength(2)
   })
 })
+
+// A log in memory is one process's, and has one proposal.
+test('G14 G5 of an empty channel each server proposes an epoch; the first entry settles it, and who was told another one loses nothing', async () => {
+  const { a, b, join } = await startTwo('Redis')
+  const [first, second, third] = [await join(a), await join(b), await join(b)]
+  const [settled, proposed] = [await first.next('welcome'), await second.next('welcome')]
+  expect(proposed.epoch).not.toBe(settled.epoch)
+  for (const client of [second, third]) await client.next('history')
+  expect(third.resumeQuery).toBe(`?epoch=${proposed.epoch}&offset=0`)
+  third.cut()
+
+  const turn = await say(first, 'hello')
+  await ended(first, turn)
+  const { epoch } = settled
+  // Who is there begins anew, by a history or from its first frame on.
+  expect(await second.next('welcome', (frame) => frame.epoch === epoch)).toMatchObject({ resumed: false, offset: 0 })
+  const shown = (client: Client) => client.frames.filter(({ offset, type }) => type !== 'welcome' && Number(offset) > 0)
+  await expect.poll(() => shown(second).at(-1)?.offset).toBe(shown(first).at(-1)?.offset)
+  expect(textsOf(second.frames).get(turn)).toBe(textsOf(first.frames).get(turn))
+
+  for (const { url } of [a, b]) {
+    const returned = await connect(`${url}/ai-chat/one${third.resumeQuery}`)
+    expect(await returned.next('welcome')).toMatchObject({ epoch, resumed: true, offset: 0 })
+    await ended(returned, turn)
+    expect(textsOf(returned.frames).get(turn)).toBe(textsOf(first.frames).get(turn))
+    expect(shown(returned)[0]).toEqual(shown(first)[0])
+    expect(shown(returned).at(-1)).toEqual(shown(first).at(-1))
+  }
+})
