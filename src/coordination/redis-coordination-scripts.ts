@@ -1,4 +1,4 @@
-import { script } from '../log/redis-script.ts'
+import { script, timedScript } from '../log/redis-script.ts'
 
 /** `now()`: the server's time in ms since 1970. All expiries are by this one clock, as the processes' own differ. */
 const LUA_NOW = `
@@ -24,7 +24,7 @@ end
  * release may still be on its way. Answers nothing where it is held, else the token and the fence before it (empty where
  * that is not known).
  */
-export const LEASE = script(`
+export const LEASE = timedScript(`
 ${LUA_NOW}${LUA_MINE}
 local nonce, lease, kept, released = unpack(ARGV)
 if redis.call('EXISTS', KEYS[1]) == 1 and not isMine(released) then
@@ -68,7 +68,7 @@ return redis.call('DEL', KEYS[1])
  * Answers who left, who came back, who is there in order of arrival, and the server's time. A Redis that was frozen finds
  * everybody expired, and an old command before the renewals: that one must not take anybody out.
  */
-export const ROOM = script(`
+export const ROOM = timedScript(`
 ${LUA_NOW}
 local members, arrivals, gone = KEYS[1], KEYS[2], KEYS[3]
 local ttl, kept, goneFor, sweepsUntil, lists, count = unpack(ARGV, 1, 6)
@@ -127,7 +127,7 @@ end
 `
 
 /** Takes one place. KEYS: places by process, processes by expiry. ARGV: process, ms for which the key is kept, limit. */
-export const TAKE = script(`
+export const TAKE = timedScript(`
 ${LUA_NOW}${LUA_SHARES}
 local time, taken, own = now(), 0, 0
 local all = redis.call('HGETALL', places)
@@ -147,14 +147,14 @@ return 1
 `)
 
 /** Gives one place back. KEYS and ARGV as for TAKE, without the limit. */
-export const GIVE_BACK = script(`
+export const GIVE_BACK = timedScript(`
 ${LUA_SHARES}
 set(tonumber(redis.call('HGET', places, owner) or 0) - 1)
 return 1
 `)
 
 /** Says how many places a process really has. KEYS and ARGV as for TAKE, with the number in place of the limit. */
-export const SHARE = script(`
+export const SHARE = timedScript(`
 ${LUA_SHARES}
 set(tonumber(ARGV[3]))
 return 1

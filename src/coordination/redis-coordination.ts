@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { Cluster } from 'ioredis'
 import type { Logger } from 'pino'
-import { createClient, whenReady } from '../log/redis-clients.ts'
+import { createClient, pubSubName, whenReady } from '../log/redis-clients.ts'
 import { type RedisClock, realClock } from '../log/redis-deadline.ts'
+import { watchReach } from '../log/redis-reach.ts'
 import { createSubscriptions } from '../log/redis-subscriptions.ts'
 import { parseRedisUrl } from '../log/redis-url.ts'
 import type { Coordination, PresenceListener } from './coordination.ts'
@@ -59,7 +60,9 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
   }
 
   const owner = randomBytes(OWNER_BYTES).toString('base64url')
-  const ask = createAsk(client, clock, timeoutMs)
+  // Nobody need be told by it: whoever asks is.
+  const reach = watchReach(client, clock, () => {})
+  const ask = createAsk({ client, clock, reach, timeoutMs })
   const memberMs = Math.ceil(leaseMs * MEMBER_PART)
   let onPresence: PresenceListener = () => {}
   const leases = createRedisLeases({ ask, clock, owner, leaseMs })
@@ -70,7 +73,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     patienceMs: timeoutMs / 2,
     onPresence: (...change) => onPresence(...change),
   })
-  const places = createRedisPlaces({ ask, clock, owner, aliveMs: memberMs })
+  const places = createRedisPlaces({ ask, clock, owner, aliveMs: memberMs, timeoutMs })
   const queues = new Map<string, RedisQueue>()
   const rates = new Map<string, RedisRate>()
   const subscriptions = createSubscriptions({
@@ -138,6 +141,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     for (const rate of rates.values()) rate.close()
     const all = [...queues.values()].map((queue) => queue.close())
     await Promise.all([leases.close(), presence.close(), places.close(), ...all])
+    reach.end()
     for (const each of clients) each.disconnect()
   }
 
@@ -159,7 +163,8 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
       const known = queues.get(name)
       if (known !== undefined) return known
       const publish = client instanceof Cluster ? 'SPUBLISH' : 'PUBLISH'
-      const shared = { ask, clock, owner, publish, processes: places.processes } as const
+      const published = (channel: string) => pubSubName(client, channel)
+      const shared = { ask, clock, owner, publish, published, processes: places.processes } as const
       const queue = createRedisQueue({ ...shared, name, ...limits, aliveMs: memberMs, patienceMs: timeoutMs / 2 })
       queues.set(name, queue)
       subscriptions.subscribe(queue.channel)

@@ -23,6 +23,8 @@ export interface RedisPlacesOptions {
   readonly owner: string
   /** How long the shares of a process stand that does not say that it lives. */
   readonly aliveMs: number
+  /** How long what was asked may be on its way. */
+  readonly timeoutMs: number
 }
 
 interface Own {
@@ -31,6 +33,8 @@ interface Own {
   underWay: number
   /** When Redis was last known to have it right, by the clock. */
   rightAt: number
+  /** Until when something that failed may still arrive and be done: it is said again after that. */
+  doubtfulUntil: number
 }
 
 /** How long Redis keeps a counter that nobody touches. It is said again before that. */
@@ -45,7 +49,7 @@ const aliveReply = z.tuple([z.number(), z.number()])
  * While Redis is away, a process gives places of its own part of a limit: the limit divided by the number of processes
  * that it last knew of, and at least one. What it gave so is put into Redis when that is back.
  */
-export function createRedisPlaces({ ask, clock, owner, aliveMs }: RedisPlacesOptions): RedisPlaces {
+export function createRedisPlaces({ ask, clock, owner, aliveMs, timeoutMs }: RedisPlacesOptions): RedisPlaces {
   const shards = Array.from({ length: SHARDS }, () => new Map<string, Own>())
   let processes = 1
   let isAway = false
@@ -55,7 +59,7 @@ export function createRedisPlaces({ ask, clock, owner, aliveMs }: RedisPlacesOpt
   const ownIn = (counter: string) => shards[shardOf(counter)]
 
   function ownOf(counter: string): Own {
-    const own = ownIn(counter)?.get(counter) ?? { taken: 0, underWay: 0, rightAt: clock.now() }
+    const own = ownIn(counter)?.get(counter) ?? { taken: 0, underWay: 0, rightAt: clock.now(), doubtfulUntil: 0 }
     ownIn(counter)?.set(counter, own)
     return own
   }
@@ -76,7 +80,7 @@ export function createRedisPlaces({ ask, clock, owner, aliveMs }: RedisPlacesOpt
     const { taken } = own
     await ask.once(SHARE, keys(counter), [owner, KEPT_MS, taken])
     // What was taken meanwhile without Redis is said the next time.
-    if (own.taken === taken || own.underWay > 0) own.rightAt = begin
+    if ((own.taken === taken || own.underWay > 0) && begin >= own.doubtfulUntil) own.rightAt = begin
     forgetEmpty(counter, own)
   }
 
@@ -105,6 +109,7 @@ export function createRedisPlaces({ ask, clock, owner, aliveMs }: RedisPlacesOpt
       } catch {
         // Those who come meanwhile need not wait to learn it; the next renewal that works ends it.
         isAway = true
+        own.doubtfulUntil = clock.now() + timeoutMs
         return takeOfPart(own, limit)
       } finally {
         own.underWay -= 1
@@ -126,6 +131,7 @@ export function createRedisPlaces({ ask, clock, owner, aliveMs }: RedisPlacesOpt
         // It is given back here; the next renewal says so.
         isAway = true
         own.rightAt = WRONG
+        own.doubtfulUntil = clock.now() + timeoutMs
       } finally {
         own.underWay -= 1
         forgetEmpty(counter, own)

@@ -1,4 +1,4 @@
-import { script } from '../log/redis-script.ts'
+import { script, timedScript } from '../log/redis-script.ts'
 
 /*
  * The keys of one queue, in the order in which every script takes them:
@@ -106,7 +106,7 @@ end
  * Asks for a place; a repetition finds what became of the first time. ARGV: owner, concurrency, publish, channel, ticket,
  * limit, the owner's ms. Answers the position: 0 where it runs, -1 where too many wait.
  */
-export const REQUEST = script(`
+export const REQUEST = timedScript(`
 ${LUA_QUEUE}
 local ticket, limit, alive = unpack(ARGV, 5, 7)
 redis.call('ZADD', owners, now() + tonumber(alive), owner)
@@ -140,7 +140,7 @@ return serve()
  * Says what runs, whether there is room or not. It may come when its owner has left, or was taken for dead, so that it too
  * makes him one who is taken out if he does not say more. ARGV: owner, concurrency, publish, channel, the owner's ms, tickets.
  */
-export const CLAIM = script(`
+export const CLAIM = timedScript(`
 ${LUA_QUEUE}
 redis.call('ZADD', owners, now() + tonumber(ARGV[5]), owner)
 for i = 6, #ARGV do

@@ -30,8 +30,9 @@ export interface RedisQueueStoreOptions extends QueueLimits {
   readonly name: string
   /** Names this process among all that ever were, without a colon. */
   readonly owner: string
-  /** How a script publishes. */
+  /** How a script publishes, and under which name. */
   readonly publish: 'PUBLISH' | 'SPUBLISH'
+  readonly published: (name: string) => string
   /** How long the tickets of a process stand that does not say that it lives. */
   readonly aliveMs: number
   /** How old a command may be that takes the dead out. */
@@ -47,11 +48,11 @@ const renewal = z.tuple([z.number(), tickets, z.array(z.number())])
 
 /** The queue's keys have one hash tag, and what is said of it one round trip. */
 export function createRedisQueueStore(options: RedisQueueStoreOptions): RedisQueueStore {
-  const { ask, clock, name, owner, concurrency, limit, publish, aliveMs, patienceMs } = options
+  const { ask, clock, name, owner, concurrency, limit, publish, published, aliveMs, patienceMs } = options
   const base = `sw:{queue-${name}}:`
   const keys = ['running', 'waiting', 'numbers', 'arrivals', 'lanes', 'state', 'owners'].map((key) => base + key)
   const granted = `${base}granted:`
-  const common = [owner, concurrency, publish, granted]
+  const common = [owner, concurrency, publish, published(granted)]
   /** How far Redis's clock is ahead of this one; rather less than more. */
   let ahead: number | undefined
 

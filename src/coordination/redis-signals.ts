@@ -1,5 +1,5 @@
 import { Cluster } from 'ioredis'
-import type { RedisClient } from '../log/redis-clients.ts'
+import { pubSubName, type RedisClient } from '../log/redis-clients.ts'
 import type { Subscriptions } from '../log/redis-subscriptions.ts'
 import type { Coordination } from './coordination.ts'
 
@@ -36,7 +36,8 @@ export function createRedisSignals({ client, subscriptions, owner }: RedisSignal
         send(text) {
           for (const other of [...all]) if (other !== ear) other(text)
           const message = own + text
-          const sent = client instanceof Cluster ? client.spublish(name, message) : client.publish(name, message)
+          const to = pubSubName(client, name)
+          const sent = client instanceof Cluster ? client.spublish(to, message) : client.publish(to, message)
           // Signals may be lost. SPEC.md G9.
           sent.catch(() => {})
         },

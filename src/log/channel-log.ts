@@ -83,7 +83,8 @@ export interface Follower {
 }
 
 /**
- * Why the log did not do what was asked. `failed` leaves nothing written; `fenced` says that the writer lost its lease,
+ * Why the log did not do what was asked. `failed` shows nothing to anyone, and leaves nothing written but where too few
+ * replicas have it yet: that may be shown later, and a repeat under its sequence finds it. `fenced` says that the writer lost its lease,
  * `stale` that another judged entry came first.
  */
 export type LogErrorCode = 'failed' | 'fenced' | 'stale' | 'closed'

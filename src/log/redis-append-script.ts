@@ -1,4 +1,4 @@
-import { LUA_COUNTED, LUA_STORE, LUA_TTL, script } from './redis-script.ts'
+import { LUA_COUNTED, LUA_STORE, LUA_TTL, script, timedScript } from './redis-script.ts'
 
 /**
  * Appends one entry: checks the fence, answers a repeat, decides the epoch, assigns head + 1, sets the times to live and,
@@ -12,7 +12,7 @@ import { LUA_COUNTED, LUA_STORE, LUA_TTL, script } from './redis-script.ts'
  * the stream is gone, and, unless replicas confirm what is shown, where another server (or another life of this one) wrote
  * last: what is missing there may not have been seen by this writer.
  */
-export const APPEND = script(`
+export const APPEND = timedScript(`
 ${LUA_STORE}${LUA_TTL}${LUA_COUNTED}
 local meta, log, ids, ended, folded = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local text, time, opens, ends, field, number, nonce, fence, seen, proposed, fresh, ttl, waits, publish, wake, judgedAt =

@@ -91,9 +91,18 @@ function listening<C extends RedisClient>(client: C): C {
   return client
 }
 
-/** Resolves when a client can be used; rejects with {@link LogError} when it cannot within the time. */
+/** Resolves when a client can be used, in its database; rejects with {@link LogError} when it cannot within the time. */
 export async function whenReady(client: RedisClient, description: string, timeoutMs: number): Promise<void> {
-  if (client.status === 'ready') return
+  if (client.status !== 'ready') await becomesReady(client, description, timeoutMs)
+  const database = databaseOf(client)
+  if (database === 0) return
+  // The client goes on in database 0 where its own does not exist.
+  await client.select(database).catch((error: unknown) => {
+    throw new LogError('failed', `${description} has no database ${database}: ${redisWords(error)}`)
+  })
+}
+
+async function becomesReady(client: RedisClient, description: string, timeoutMs: number): Promise<void> {
   let last: unknown
   await new Promise<void>((resolve, reject) => {
     const failed = () => {
@@ -109,6 +118,20 @@ export async function whenReady(client: RedisClient, description: string, timeou
       resolve()
     })
   })
+}
+
+/** The number of the database that a client uses; a Cluster has no others than 0. */
+export function databaseOf(client: RedisClient): number {
+  return client instanceof Cluster ? 0 : (client.options.db ?? 0)
+}
+
+/**
+ * The pub/sub channel of a name for those who use a client's database. Pub/sub knows no databases: under the same name, two
+ * deployments on one Redis would hear each other.
+ */
+export function pubSubName(client: RedisClient, name: string): string {
+  const database = databaseOf(client)
+  return database === 0 ? name : `sw:${database}:${name.slice('sw:'.length)}`
 }
 
 /** A name of the server that a key's commands go to: what is sent under one name goes over one connection. */

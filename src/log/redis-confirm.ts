@@ -3,13 +3,14 @@ import { isUnknownScript, pipeScript, type RedisScript, type ScriptArguments } f
 
 /** Runs scripts that write, and answers when enough replicas have what they wrote. */
 export interface Confirmed {
-  run(script: RedisScript, keys: readonly string[], args: ScriptArguments): Promise<unknown>
+  run(script: RedisScript, keys: readonly string[], args: ScriptArguments, notAfter?: number): Promise<unknown>
 }
 
 interface Asked {
   readonly script: RedisScript
   readonly keys: readonly string[]
   readonly args: ScriptArguments
+  readonly notAfter: number
   resolve(value: unknown): void
   reject(error: unknown): void
 }
@@ -33,7 +34,8 @@ export function createConfirmed(client: RedisClient, replicas: number, waitMs: n
 
   async function runBatch(lane: Lane, batch: readonly Asked[]): Promise<void> {
     const pipeline = client.pipeline()
-    for (const { script, keys, args } of batch) pipeScript(pipeline, script, keys, args, lane.known.has(script.sha))
+    for (const { script, keys, args, notAfter } of batch)
+      pipeScript(pipeline, script, keys, args, { isKnown: lane.known.has(script.sha), notAfter })
     // (On a Cluster, only in a pipeline does it go to the server that did the writing.)
     pipeline.call('WAIT', replicas, waitMs)
     const replies = (await pipeline.exec()) ?? []
@@ -66,12 +68,12 @@ export function createConfirmed(client: RedisClient, replicas: number, waitMs: n
   }
 
   return {
-    run(script, keys, args) {
+    run(script, keys, args, notAfter = 0) {
       return new Promise((resolve, reject) => {
         const server = serverOf(client, keys[0] ?? '')
         const lane = lanes.get(server) ?? { waiting: [], isBusy: false, known: new Set() }
         lanes.set(server, lane)
-        lane.waiting.push({ script, keys, args, resolve, reject })
+        lane.waiting.push({ script, keys, args, notAfter, resolve, reject })
         if (!lane.isBusy) void drain(server, lane)
       })
     },

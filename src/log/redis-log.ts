@@ -81,7 +81,10 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   const waitMs = Math.ceil(timeoutMs * WAIT_PART)
   const confirmed = writer === undefined ? undefined : createConfirmed(writer, waitReplicas, waitMs)
   const publish = target.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
-  const store = createRedisStore({ client, confirmed, publish, keptMs })
+  const reach = watchReach(client, clock, (server) =>
+    feeds.unreachable((key) => serverOf(client, keysOf(key).meta) === server),
+  )
+  const store = createRedisStore({ client, reach, confirmed, publish, keptMs })
   const upkeep = createRedisUpkeep(client, keptMs)
   const inOrder = createInOrder()
   const newNonce = createUniqueNames()
@@ -116,9 +119,6 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   })
 
   const comparison = keepComparing(client, feeds, clock, () => wakeUps.tend())
-  const endReach = watchReach(client, clock, (server) =>
-    feeds.unreachable((key) => serverOf(client, keysOf(key).meta) === server),
-  )
 
   /** What is asked before the log closes is finished. */
   async function ask<T>(work: () => Promise<T>): Promise<T> {
@@ -150,7 +150,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
           if (n > 1) retries += 1
           if (opens > 0) await upkeep.opening(key)
           const append = { text, time, opens, ends, nonce, writer: options }
-          const { epoch, offset, outcome } = await store.append(key, append)
+          const { epoch, offset, outcome } = await store.append(key, append, deadline - clock.now())
           await feeds.wrote(key, epoch, isOwn(outcome) ? { offset, entry, text, time } : offset)
           if (outcome === 'stale') throw new LogError('stale', 'another entry came first')
           const repeated = outcome === 'repeated'
@@ -190,7 +190,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   async function close(): Promise<void> {
     while (running.size > 0) await Promise.allSettled(running)
     comparison.end()
-    endReach()
+    reach.end()
     feeds.end()
     for (const each of clients) each.disconnect()
   }

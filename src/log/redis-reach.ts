@@ -1,41 +1,61 @@
-import type { RedisClient } from './redis-clients.ts'
-import { serverOf } from './redis-clients.ts'
-import type { RedisClock } from './redis-deadline.ts'
+import { z } from 'zod'
+import { type RedisClient, serverOf } from './redis-clients.ts'
+import { type RedisClock, realClock } from './redis-deadline.ts'
 import { PROBE_KEYS } from './redis-keys.ts'
+import { runScript, script } from './redis-script.ts'
 
-/** How often each server of a Redis is asked for a sign of life, in ms. */
+/** What is known of the servers of a Redis by asking each of them for its time, again and again. */
+export interface Reach {
+  /**
+   * The time of the server of a key, in its own ms since 1970, that will have come no later than in so many ms; 0 where
+   * its clock is not known. For what must not be done later than that, wherever it was held up on its way.
+   */
+  notAfter(key: string, withinMs: number): number
+  end(): void
+}
+
+/** How often each server is asked, in ms. */
 const TICK_MS = 100
 /** A server that has answered nothing between so many ticks is away: members are told of it within a second. */
 const SILENT_TICKS = 7
+/** Over how many answers its clock is compared with ours: the one that was on its way for the shortest time tells most. */
+const SAMPLES = 16
 
 interface Server {
   silentTicks: number
   isAsked: boolean
+  /** How far its clock was ahead of ours, rather less than more, by its last answers. */
+  readonly ahead: number[]
 }
 
-/**
- * Finds out within a second, on a client that fails at once where there is no connection, that a server of a Redis (or one
- * master of a Cluster) answers nothing any more: `onAway` gets its name, see {@link serverOf}, once until it has answered
- * again. Silence is counted in ticks, so that a process that was frozen itself does not take its own silence for Redis's.
- * Answers the function that ends it.
- */
-export function watchReach(client: RedisClient, clock: RedisClock, onAway: (server: string) => void): () => void {
-  let servers = new Map<string, Server>()
-  let timer = clock.setTimeout(tick, TICK_MS)
+const TIME = script(`
+local time = redis.call('TIME')
+return {tonumber(time[1]), tonumber(time[2])}
+`)
+const timeReply = z.tuple([z.number(), z.number()])
 
-  function ask(server: Server, key: string): void {
+/**
+ * Asks on a client that fails at once where there is no connection. `onAway` gets the name of a server (see
+ * {@link serverOf}) that answers nothing any more: within a second, once until it has answered again. Silence is counted in
+ * ticks of `clock`, so that a process that was frozen itself does not take its own silence for Redis's.
+ */
+export function watchReach(client: RedisClient, clock: RedisClock, onAway: (server: string) => void): Reach {
+  let servers = new Map<string, Server>()
+  let timer: object
+
+  async function ask(server: Server, key: string): Promise<void> {
     if (server.isAsked) return
     server.isAsked = true
-    client.hget(`${key}:none`, 'none').then(
-      () => {
-        server.isAsked = false
-        server.silentTicks = 0
-      },
-      // That it failed says less than that it does not answer: it may be a connection that is being made anew.
-      () => {
-        server.isAsked = false
-      },
-    )
+    try {
+      const [seconds, micros] = timeReply.parse(await runScript(client, TIME, [key], []))
+      server.silentTicks = 0
+      server.ahead.push(seconds * 1_000 + micros / 1_000 - realClock.now())
+      if (server.ahead.length > SAMPLES) server.ahead.shift()
+    } catch {
+      // It says less than silence does: it may be a connection that is being made anew.
+    } finally {
+      server.isAsked = false
+    }
   }
 
   function tick(): void {
@@ -45,13 +65,20 @@ export function watchReach(client: RedisClient, clock: RedisClock, onAway: (serv
     for (const key of PROBE_KEYS) {
       const name = serverOf(client, key)
       if (servers.has(name)) continue
-      const server = known.get(name) ?? { silentTicks: 0, isAsked: false }
+      const server = known.get(name) ?? { silentTicks: 0, isAsked: false, ahead: [] }
       servers.set(name, server)
       server.silentTicks += 1
-      ask(server, key)
+      void ask(server, key)
       if (server.silentTicks === SILENT_TICKS) onAway(name)
     }
   }
 
-  return () => clock.clearTimeout(timer)
+  tick()
+  return {
+    notAfter(key, withinMs) {
+      const ahead = servers.get(serverOf(client, key))?.ahead ?? []
+      return ahead.length === 0 ? 0 : Math.floor(realClock.now() + Math.max(0, withinMs) + Math.max(...ahead))
+    },
+    end: () => clock.clearTimeout(timer),
+  }
 }

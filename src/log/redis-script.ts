@@ -6,6 +6,8 @@ import type { RedisClient } from './redis-clients.ts'
 export interface RedisScript {
   readonly lua: string
   readonly sha: string
+  /** Whether it takes, as its last argument, a time after which it must not be run; 0 for none. See `Reach.notAfter`. */
+  readonly isTimed: boolean
 }
 
 /** What a script takes beside its keys. */
@@ -13,34 +15,57 @@ export type ScriptArguments = readonly (string | number)[]
 
 /** Makes a script of its text. */
 export function script(lua: string): RedisScript {
-  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
+  return { lua, sha: createHash('sha1').update(lua).digest('hex'), isTimed: false }
 }
 
-/** Runs a script, by its hash where Redis knows it. Rejects as the client does. */
+/**
+ * Makes a script that does nothing after a time: what was sent, given up and told to have failed may be held up by the
+ * network, or by a Redis that was frozen, and must not be done when nobody expects it any more. It fails with `LATE`.
+ */
+export function timedScript(lua: string): RedisScript {
+  return { ...script(LUA_IN_TIME + lua), isTimed: true }
+}
+
+const LUA_IN_TIME = `
+local notAfter = tonumber(table.remove(ARGV))
+if notAfter > 0 then
+  local time = redis.call('TIME')
+  if time[1] * 1000 + time[2] / 1000 > notAfter then return redis.error_reply('LATE it came too late to be done') end
+end
+`
+
+function argumentsOf({ isTimed }: RedisScript, args: ScriptArguments, notAfter: number): ScriptArguments {
+  return isTimed ? [...args, notAfter] : args
+}
+
+/** Runs a script, by its hash where Redis knows it. Rejects as the client does. `notAfter` is for a timed one. */
 export async function runScript(
   client: RedisClient,
-  { lua, sha }: RedisScript,
+  script: RedisScript,
   keys: readonly string[],
   args: ScriptArguments,
+  notAfter = 0,
 ): Promise<unknown> {
+  const all = [...keys, ...argumentsOf(script, args, notAfter)]
   try {
-    return await client.evalsha(sha, keys.length, ...keys, ...args)
+    return await client.evalsha(script.sha, keys.length, ...all)
   } catch (error) {
     if (!isUnknownScript(error)) throw error
-    return client.eval(lua, keys.length, ...keys, ...args)
+    return client.eval(script.lua, keys.length, ...all)
   }
 }
 
 /** Puts a script into a pipeline: by its text where Redis may not know it. */
 export function pipeScript(
   pipeline: ChainableCommander,
-  { lua, sha }: RedisScript,
+  script: RedisScript,
   keys: readonly string[],
   args: ScriptArguments,
-  isKnown: boolean,
+  { isKnown, notAfter }: { isKnown: boolean; notAfter: number },
 ): void {
-  if (isKnown) pipeline.evalsha(sha, keys.length, ...keys, ...args)
-  else pipeline.eval(lua, keys.length, ...keys, ...args)
+  const all = [...keys, ...argumentsOf(script, args, notAfter)]
+  if (isKnown) pipeline.evalsha(script.sha, keys.length, ...all)
+  else pipeline.eval(script.lua, keys.length, ...all)
 }
 
 /** Whether Redis has forgotten the script: it was restarted, or another server has taken over. */

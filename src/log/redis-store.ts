@@ -3,9 +3,10 @@ import type { Position } from '../protocol/position.ts'
 import { type AppendOptions, type Head, LogError, type ReadLimit } from './channel-log.ts'
 import { isWithin, takePage } from './read-page.ts'
 import { ADOPT, APPEND, SHOW } from './redis-append-script.ts'
-import type { RedisClient } from './redis-clients.ts'
+import { pubSubName, type RedisClient } from './redis-clients.ts'
 import type { Confirmed } from './redis-confirm.ts'
 import { keysOf, scriptKeys } from './redis-keys.ts'
+import type { Reach } from './redis-reach.ts'
 import { FIND, READ } from './redis-read-script.ts'
 import { type RedisScript, runScript, type ScriptArguments } from './redis-script.ts'
 import { createUniqueNames } from './unique-names.ts'
@@ -37,12 +38,13 @@ export interface RedisAppended {
 
 /** Single tries: they reject as the client does, and are to be tried again. */
 export interface RedisStore {
-  append(key: string, append: RedisAppend): Promise<RedisAppended>
+  /** `withinMs`: it is not done later than that. */
+  append(key: string, append: RedisAppend, withinMs: number): Promise<RedisAppended>
   /** `isSeen`: a follower had got the position, so that a head below it begins a new epoch. */
   read(key: string, after: Position, limit: ReadLimit, isSeen: boolean): Promise<RedisPage>
   find(key: string, producer: string, sequence: AppendOptions['sequence']): Promise<RedisRecord | undefined>
   /** Runs a script that writes, and answers when it is as safe as an append. */
-  write(script: RedisScript, keys: readonly string[], args: ScriptArguments): Promise<unknown>
+  write(script: RedisScript, keys: readonly string[], args: ScriptArguments, notAfter?: number): Promise<unknown>
 }
 
 /** `records` is undefined where the position is not honoured. */
@@ -54,6 +56,7 @@ export interface RedisPage {
 /** See {@link createRedisStore}. */
 export interface RedisStoreOptions {
   readonly client: RedisClient
+  readonly reach: Pick<Reach, 'notAfter'>
   /** Where replicas must confirm what is written, before it is shown. */
   readonly confirmed: Confirmed | undefined
   readonly publish: 'PUBLISH' | 'SPUBLISH'
@@ -71,20 +74,35 @@ const findReply = z.union([z.tuple([]), z.tuple([z.number(), z.string(), z.strin
 const adoptReply = z.tuple([z.string(), z.number()])
 
 /** What the scripts do, with their arguments and answers in the log's terms. */
-export function createRedisStore({ client, confirmed, publish, keptMs }: RedisStoreOptions): RedisStore {
+export function createRedisStore({ client, reach, confirmed, publish, keptMs }: RedisStoreOptions): RedisStore {
   const waits = confirmed === undefined ? 0 : 1
   const newEpoch = createUniqueNames()
-  const write: RedisStore['write'] = (script, keys, args) =>
-    confirmed === undefined ? runScript(client, script, keys, args) : confirmed.run(script, keys, args)
+  const write: RedisStore['write'] = (script, keys, args, notAfter) =>
+    confirmed === undefined
+      ? runScript(client, script, keys, args, notAfter)
+      : confirmed.run(script, keys, args, notAfter)
 
-  async function append(key: string, { text, time, opens, ends, nonce, writer }: RedisAppend): Promise<RedisAppended> {
+  async function append(key: string, asked: RedisAppend, withinMs: number): Promise<RedisAppended> {
+    const { text, time, opens, ends, nonce, writer } = asked
     const { producer, sequence, fence, seenHead, judgedAt, epoch: proposed } = writer
     const isCounted = typeof sequence === 'number'
     const [field, number] = [fieldOf(producer, sequence), isCounted ? sequence : '']
     const { wake, ...keys } = keysOf(key)
     const entry = [text, time, opens, ends ? 1 : 0, field, number, nonce]
-    const conditions = [fence ?? '', seenHead, proposed, newEpoch(), keptMs, waits, publish, wake, judgedAt ?? '']
-    const reply = appendReply.parse(await write(APPEND, scriptKeys({ ...keys, wake }), [...entry, ...conditions]))
+    const conditions = [
+      fence ?? '',
+      seenHead,
+      proposed,
+      newEpoch(),
+      keptMs,
+      waits,
+      publish,
+      pubSubName(client, wake),
+      judgedAt ?? '',
+    ]
+    const notAfter = reach.notAfter(keys.meta, withinMs)
+    const args = [...entry, ...conditions]
+    const reply = appendReply.parse(await write(APPEND, scriptKeys({ ...keys, wake }), args, notAfter))
     if (reply.length === 1) {
       const isMoved = reply[0] === 'moved'
       throw new LogError('fenced', isMoved ? 'the log is not the one that the lease is for' : 'a newer lease holds it')
@@ -97,7 +115,7 @@ export function createRedisStore({ client, confirmed, publish, keptMs }: RedisSt
   async function show(key: string, epoch: string, offset: number, entry?: { text: string; time: number }) {
     const keys = keysOf(key)
     const { text, time } = entry ?? { text: '', time: 0 }
-    await runScript(client, SHOW, scriptKeys(keys), [epoch, offset, time, text, publish, keys.wake])
+    await runScript(client, SHOW, scriptKeys(keys), [epoch, offset, time, text, publish, pubSubName(client, keys.wake)])
   }
 
   /** After a failover: what survived it is confirmed by the replicas that there are now, and then shown. */

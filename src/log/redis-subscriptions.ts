@@ -1,7 +1,7 @@
 import { Cluster } from 'ioredis'
-import type { RedisClient } from './redis-clients.ts'
+import { pubSubName, type RedisClient } from './redis-clients.ts'
 
-/** The pub/sub channels that a client listens to. It loses messages silently. */
+/** The pub/sub channels that a client listens to, within its database. It loses messages silently. */
 export interface Subscriptions {
   subscribe(name: string): void
   unsubscribe(name: string): void
@@ -28,7 +28,10 @@ export function createSubscriptions({ client, onMessage, onSubscribed }: Subscri
   const pending = new Set<string>()
   let isScheduled = false
 
-  client.on(isSharded ? 'smessage' : 'message', onMessage)
+  const prefix = pubSubName(client, 'sw:')
+  client.on(isSharded ? 'smessage' : 'message', (channel: string, message: string) =>
+    onMessage(`sw:${channel.slice(prefix.length)}`, message),
+  )
   // A Cluster's client subscribes anew by itself, connection by connection, when the slots have moved.
   client.on('ready', () => {
     if (!isSharded) for (const name of wanted) pending.add(name)
@@ -46,7 +49,8 @@ export function createSubscriptions({ client, onMessage, onSubscribed }: Subscri
   }
 
   function ask(names: readonly string[]): void {
-    const asked = isSharded ? client.ssubscribe(...names) : client.subscribe(...names)
+    const channels = names.map((name) => pubSubName(client, name))
+    const asked = isSharded ? client.ssubscribe(...channels) : client.subscribe(...channels)
     asked.then(
       () => onSubscribed(names.filter((name) => wanted.has(name))),
       () => {
@@ -70,7 +74,8 @@ export function createSubscriptions({ client, onMessage, onSubscribed }: Subscri
     unsubscribe(name) {
       wanted.delete(name)
       if (pending.delete(name) || client.status !== 'ready') return
-      const asked = isSharded ? client.sunsubscribe(name) : client.unsubscribe(name)
+      const channel = pubSubName(client, name)
+      const asked = isSharded ? client.sunsubscribe(channel) : client.unsubscribe(channel)
       // A connection that breaks is subscribed to nothing.
       asked.catch(() => {})
     },

@@ -46,7 +46,7 @@ export const ERRORS = {
   },
   storage: {
     content: 'This could not be saved. Please try again.',
-    when: 'The log refused or failed the append; nothing of it was shown to anyone.',
+    when: 'The log refused or failed the append; nothing of it was shown to anyone. Send it again under the same `id`: with `REDIS_WAIT_REPLICAS`, it may yet be there.',
   },
   stalled: {
     content: 'The answer stands still: it cannot be saved at the moment.',

@@ -182,15 +182,15 @@ async function openDirectly(limits: QueueLimits, aliveMs: number) {
   const target = parseRedisUrl(redis.url)
   const client = createClient(target, 'commands', 1_000)
   await whenReady(client, target.description, 1_000)
-  const real = createAsk(client, realClock, 1_000)
+  const real = createAsk({ client, clock: realClock, reach: { notAfter: () => 0 }, timeoutMs: 1_000 })
   let isLate = false
   const late = () => Promise.reject(new Error('Redis did not answer in time'))
   const ask: RedisAsk = {
     again: (...what) => (isLate ? late() : real.again(...what)),
     once: (...what) => (isLate ? late() : real.once(...what)),
   }
-  const options = { ask, clock: realClock, name: 'chat', owner: 'direct', publish: 'PUBLISH', ...limits } as const
-  const more = { aliveMs, patienceMs: 500 }
+  const options = { ask, clock: realClock, name: 'chat', owner: 'direct', publish: 'PUBLISH' } as const
+  const more = { ...limits, aliveMs, patienceMs: 500, published: (name: string) => name }
   const queue = createRedisQueue({ ...options, ...more, processes: () => 2 })
   return {
     queue,

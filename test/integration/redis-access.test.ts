@@ -92,3 +92,29 @@ test('a Redis by TLS, with a certificate of an authority of one’s own', async 
   await use(server.url, redis)
   expect(error).toContain('self-signed certificate')
 })
+
+test('two deployments in two databases of one Redis hear nothing of each other; a database that there is not is told at the start', async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const servers = [
+    await startServer({ REDIS_URL: `${redis.url}/1` }),
+    await startServer({ REDIS_URL: `${redis.url}/2` }),
+    await startServer({ REDIS_URL: `${redis.url}/2` }),
+  ] as const
+  const join = async ({ url }: { url: string }) => {
+    const client = await connect(`${url}/room/lobby`)
+    await client.next('presence')
+    return client
+  }
+  const [alone, first, second] = [await join(servers[0]), await join(servers[1]), await join(servers[2])]
+  await first.next('user_joined')
+  first.send({ type: 'message', content: 'among us' })
+  // Its own proposal of an epoch was not taken: it reads the room anew.
+  expect(await second.next('history')).toMatchObject({ messages: [{ content: 'among us' }], offset: 1 })
+  // What was published for the others has long been heard when this has made its way.
+  alone.send({ type: 'message', content: 'alone' })
+  expect(await alone.next('message')).toMatchObject({ content: 'alone', offset: 1 })
+  expect(alone.frames.map(({ type }) => type)).toEqual(['welcome', 'presence', 'message'])
+  for (const client of [first, second]) expect(client.frames.some(({ content }) => content === 'alone')).toBe(false)
+  await expect(startServer({ REDIS_URL: `${redis.url}/99` })).rejects.toThrow(/has no database 99/)
+})

@@ -20,7 +20,7 @@ test('what an operator is told of a Redis that is gone or frozen is in plain wor
   const client = createClient(target, 'commands', TIMEOUT_MS)
   onTestFinished(() => client.disconnect())
   await whenReady(client, target.description, TIMEOUT_MS)
-  const ask = createAsk(client, realClock, TIMEOUT_MS)
+  const ask = createAsk({ client, clock: realClock, reach: { notAfter: () => 0 }, timeoutMs: TIMEOUT_MS })
   const ping = script("return redis.call('PING')")
 
   redis.freeze()
