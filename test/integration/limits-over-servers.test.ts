@@ -104,3 +104,33 @@ test('L4 the connections of a principal count over all servers', async () => {
     })
     .toBe(true)
 })
+
+test('L4 Q5 addresses stand in names of keys in Redis only for as long as README.md says, and never in a log', async () => {
+  const { redis, a, b, join } = await startTwo({ MAX_CONNECTIONS_PER_IP: '5', RATE_LIMIT_PER_IP: '1' })
+  const keys = async () => ((await redis.call('keys', '*')) as string[]).map((key) => key.replace(/\{\w+-\d+\}/, '{}'))
+  const named = async () => (await keys()).filter((key) => key.includes(GREEDY)).sort()
+  const clients = [await join(a, '/chat/one', GREEDY), await join(b, '/chat/one', GREEDY)]
+  const [client] = clients as [Client, Client]
+  const turn = await say(client, 'hello')
+  const both = () => {
+    // A bucket is there for a second after a frame.
+    client.send({ type: 'typing' })
+    return named()
+  }
+  await expect.poll(both, { timeout: 5_000 }).toEqual([`sw:{}:address:${GREEDY}`, `sw:{}:of:connections:${GREEDY}`])
+  await ended(client, turn)
+  const log = JSON.stringify(await redis.call('xrange', 'sw:{chat/one}:log', '-', '+'))
+  expect(log).toContain('hello')
+  expect(log).not.toContain(GREEDY)
+  for (const each of clients) await each.close()
+  await expect.poll(named, { timeout: 5_000 }).toEqual([])
+})
+
+test('L4 Q5 without such limits no address is in Redis', async () => {
+  const { redis, a, join } = await startTwo({})
+  const client = await join(a, '/chat/one', GREEDY)
+  await ended(client, await say(client, 'hello'))
+  const keys = (await redis.call('keys', '*')) as string[]
+  expect(keys).not.toHaveLength(0)
+  expect(keys.filter((key) => key.includes(GREEDY))).toEqual([])
+})
