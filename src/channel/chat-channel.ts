@@ -181,7 +181,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   async #writeAsJudged(frame: WritingFrame, member: Member): Promise<void> {
-    const plan = planFrame(frame, this.state, member.client_id, this.#options.turnQueue)
+    const plan = planFrame(frame, this.state, member, this.#options.turnQueue)
     if ('refused' in plan) {
       if (!(await this.answerRepeat(member, frame.id))) this.#refuse(member, plan.refused, frame.id)
       return
@@ -189,7 +189,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
     const { entry, turn_id } = plan
     if (turn_id !== undefined) {
       const metadata = frame.type === 'user_message' ? frame.metadata : undefined
-      this.#turns.remember(turn_id, { fairKey: member.fairKey, principal: member.principal.id, metadata })
+      this.#turns.remember(turn_id, { principal: member.principal.id, metadata })
     }
     try {
       const { repeated } = await this.append(entry, producerOf(member), frame.id ?? `-${newId()}`, {

@@ -1,14 +1,19 @@
 import type { Entry } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import type { ChatState } from './chat-state.ts'
-import type { WritingFrame } from './member.ts'
+import type { Member, WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 
 /** What a writing frame would append to a chat (and the turn that it opens), or why it may not. */
 export type Plan = { readonly entry: Entry; readonly turn_id?: string } | { readonly refused: ErrorCode }
 
-/** Judges a frame by the log as it stands. `turnQueue` turns may wait behind the running one. SPEC.md C5, C8 to C10. */
-export function planFrame(frame: WritingFrame, state: ChatState, client_id: string, turnQueue: number): Plan {
+/** Judges a member's frame by the log as it stands. `turnQueue` turns may wait behind the running one. SPEC.md C5, C8 to C10. */
+export function planFrame(
+  frame: WritingFrame,
+  state: ChatState,
+  { client_id, fairKey: fair_key }: Pick<Member, 'client_id' | 'fairKey'>,
+  turnQueue: number,
+): Plan {
   const id = frame.id === undefined ? {} : { id: frame.id }
   switch (frame.type) {
     case 'user_message': {
@@ -21,14 +26,14 @@ export function planFrame(frame: WritingFrame, state: ChatState, client_id: stri
       const conversation_id = state.conversation_id ?? asked ?? newId()
       const turn_id = newId()
       const { content } = frame
-      return { entry: { type: 'user_message', turn_id, content, ...id, client_id, conversation_id }, turn_id }
+      return { entry: { type: 'user_message', turn_id, content, ...id, client_id, conversation_id, fair_key }, turn_id }
     }
     case 'regenerate': {
       if (state.open.size > 0) return { refused: 'busy' }
       const last = state.exchanges.at(-1)
       if (last === undefined) return { refused: 'nothing_to_regenerate' }
       const turn_id = newId()
-      return { entry: { type: 'typing', turn_id, regenerates: last.answer.turn_id, ...id }, turn_id }
+      return { entry: { type: 'typing', turn_id, regenerates: last.answer.turn_id, ...id, fair_key }, turn_id }
     }
     case 'conversation_start': {
       if (state.open.size > 0) return { refused: 'busy' }

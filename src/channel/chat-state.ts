@@ -25,6 +25,8 @@ export interface OpenTurn {
   readonly turn_id: string
   /** The turn whose answer this one's replaces. */
   readonly regenerates: string | undefined
+  /** Whose turn it is, for fairness; undefined in logs of versions that did not say it. */
+  readonly fairKey: string | undefined
   readonly answer: Answer
   /** The model was asked: the log has its `typing`. */
   isAsked: boolean
@@ -63,7 +65,7 @@ export function apply(state: ChatState, entry: Entry, keep: number): void {
       if (state.conversation_id !== entry.conversation_id) begin(state, entry.conversation_id)
       const answer = createAnswer(entry.turn_id)
       state.exchanges.push({ turn_id: entry.turn_id, user: { content: entry.content, id: entry.id }, answer })
-      state.open.set(entry.turn_id, createOpenTurn(answer, undefined))
+      state.open.set(entry.turn_id, createOpenTurn(answer, undefined, entry.fair_key))
       if (state.exchanges.length > keep + state.open.size)
         state.exchanges = state.exchanges.slice(-keep - state.open.size)
       return
@@ -73,7 +75,7 @@ export function apply(state: ChatState, entry: Entry, keep: number): void {
         const answer = createAnswer(entry.turn_id)
         const exchange = state.exchanges.find(({ answer }) => answer.turn_id === entry.regenerates)
         if (exchange !== undefined) exchange.answer = answer
-        state.open.set(entry.turn_id, createOpenTurn(answer, entry.regenerates))
+        state.open.set(entry.turn_id, createOpenTurn(answer, entry.regenerates, entry.fair_key))
       }
       const turn = state.open.get(entry.turn_id)
       if (turn !== undefined) turn.isAsked = true
@@ -164,6 +166,7 @@ function createAnswer(turn_id: string): Answer {
   return { turn_id, text: '', reasoning: '', chunks: 0, outcome: undefined, error: undefined }
 }
 
-function createOpenTurn(answer: Answer, regenerates: string | undefined): OpenTurn {
-  return { turn_id: answer.turn_id, regenerates, answer, isAsked: false, run: 0, attempts: 0, isStopWanted: false }
+function createOpenTurn(answer: Answer, regenerates: string | undefined, fairKey: string | undefined): OpenTurn {
+  const nothingYet = { isAsked: false, run: 0, attempts: 0, isStopWanted: false }
+  return { turn_id: answer.turn_id, regenerates, fairKey, answer, ...nothingYet }
 }

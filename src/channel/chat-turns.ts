@@ -29,7 +29,6 @@ export interface ChatOfTurns {
 
 /** What is known of a turn's origin as long as the process lives. */
 export interface Origin {
-  readonly fairKey: string
   readonly principal: string
   readonly metadata: Readonly<Record<string, unknown>> | undefined
 }
@@ -176,7 +175,7 @@ export class ChatTurns {
       run: turn.run + 1,
       isAsked: turn.isAsked,
       model,
-      fairKey: origin?.fairKey ?? this.#chat.key,
+      fairKey: turn.fairKey ?? this.#chat.key,
       request: () => ({
         messages: contextOf(this.#chat.state, turn_id, systemPrompt, contextMessages),
         turn_id,

@@ -12,7 +12,7 @@ export interface Principal {
 export interface Member {
   readonly client_id: string
   readonly principal: Principal
-  /** Whose turns its turns are, for fairness: the principal, or the address of an anonymous one. */
+  /** Whose turns its turns are, for fairness: what `fairKeyOf` makes of the principal, or of the address of an anonymous one. */
   readonly fairKey: string
   /** A frame of the log, to a member that is live. */
   deliver(offset: number, text: string): void

@@ -2,6 +2,7 @@ import type { ConnectionEvent } from '../../machines/connection-event.ts'
 import type { Actor } from '../actor/actor-host.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { TurnDisplay } from '../channel/chat-state.ts'
+import { fairKeyOf } from '../channel/fair-key.ts'
 import type { Member, Principal } from '../channel/member.ts'
 import { newId } from '../channel/new-id.ts'
 import { LogUnreachable } from '../log/channel-log.ts'
@@ -64,7 +65,7 @@ export class Connection implements Member, SocketListener {
   }
 
   get fairKey(): string {
-    return this.principal === ANONYMOUS ? this.request.ip : this.principal.id
+    return fairKeyOf(this.principal === ANONYMOUS ? this.request.ip : this.principal.id)
   }
 
   get isReleased(): boolean {

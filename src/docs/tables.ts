@@ -59,7 +59,7 @@ function frameName(option: { shape: { type: z.ZodLiteral<string> } }): string {
 
 function fields(option: z.ZodType): string {
   const { properties = {}, required = [] } = jsonSchema(option)
-  const own = Object.entries(properties).filter(([name]) => name !== 'type')
+  const own = Object.entries(properties).filter(([name]) => name !== 'type' && name !== 'fair_key')
   return own.map(([name, schema]) => field(name, schema, required.includes(name))).join(', ')
 }
 

@@ -52,9 +52,15 @@ export function encode(frame: UnloggedFrame): string {
   return JSON.stringify(frame)
 }
 
+/** What most entries begin with, and those never that have a `fair_key`. */
+const ANSWER = '{"type":"ai_'
+/** Within a string, its quotes would be escaped. */
+const FAIR_KEY = /,\s*"fair_key":\s*"[^"]*"/
+
 /** The frame of a log entry, from the entry's stored text. */
 export function encodeEntry(text: string, offset: number): string {
-  return `${text.slice(0, -1)},"offset":${offset}}`
+  const shown = text.startsWith(ANSWER) ? text : text.replace(FAIR_KEY, '')
+  return `${shown.slice(0, -1)},"offset":${offset}}`
 }
 
 /** Builds an `error` frame. `detail` is added to the sentence; it names fields, never values. */

@@ -2,7 +2,7 @@ import { z } from 'zod'
 
 /**
  * What a channel's log holds. An entry that members see is the server frame itself without its `offset`, so that
- * stored text becomes a frame by adding one field; `attempt` and `stop` are the log's own and never go out.
+ * stored text becomes a frame by adding one field; `attempt`, `stop` and `fair_key` are the log's own and never go out.
  */
 
 /** How a turn ended. SPEC.md C3. */
@@ -19,6 +19,9 @@ const usage = z.object({
 /** Tokens that the model counted, as the OpenAI API names them. */
 export type Usage = z.infer<typeof usage>
 
+/** Whose turn it is, for fairness: the log's own. `encodeEntry` takes it out of what members see. SPEC.md Q4. */
+const fair_key = z.string().optional()
+
 const chunk = { turn_id: z.string(), content: z.string(), metadata: z.object({ index: z.number() }) }
 
 /** Every kind of log entry. */
@@ -30,6 +33,7 @@ export const entrySchema = z.discriminatedUnion('type', [
     id: z.string().optional(),
     client_id: z.string(),
     conversation_id: z.string(),
+    fair_key,
   }),
   z.object({
     type: z.literal('typing'),
@@ -37,6 +41,7 @@ export const entrySchema = z.discriminatedUnion('type', [
     /** The turn whose answer this turn's answer replaces. */
     regenerates: z.string().optional(),
     id: z.string().optional(),
+    fair_key,
   }),
   /** Written before each request to the model. `run` counts the processes that took up the turn, from 1. */
   z.object({ type: z.literal('attempt'), turn_id: z.string(), attempt: z.number(), run: z.number() }),

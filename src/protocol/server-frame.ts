@@ -80,4 +80,7 @@ export type WelcomeFrame = UnloggedFrameOf<'welcome'>
 export type ErrorFrame = UnloggedFrameOf<'error'>
 
 /** A frame that stands in the log: its entry and, but for a snapshot's earlier frames, its offset. */
-export const loggedFrameSchema = z.intersection(entrySchema, z.object({ offset: offset.optional() }))
+export const loggedFrameSchema = z.intersection(
+  entrySchema,
+  z.object({ offset: offset.optional(), fair_key: z.never().optional() }),
+)

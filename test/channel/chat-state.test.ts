@@ -118,3 +118,11 @@ test('what belongs to a turn that is not open changes nothing', () => {
   expect(historyOf(state, KEEP)).toEqual(before)
   expect(state.open.size).toBe(0)
 })
+
+test('Q4 whose turn it is stands in the log; of entries from before that it is not known', () => {
+  const state = stateOf({ ...asked('t1'), fair_key: 'abc' } as Entry, asked('t2'), over('t1'), over('t2'))
+  apply(state, { ...typing('t3', 't2'), fair_key: 'def' } as Entry, KEEP)
+  expect(firstOpen(state)?.fairKey).toBe('def')
+  const keys = [...stateOf({ ...asked('t1'), fair_key: 'abc' } as Entry, asked('t2')).open.values()]
+  expect(keys.map(({ fairKey }) => fairKey)).toEqual(['abc', undefined])
+})

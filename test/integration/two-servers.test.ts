@@ -40,13 +40,27 @@ async function startTwo(store: (typeof STORES)[number]) {
   onTestFinished(() => upstream.close())
   const open = await openParts(store)
   const lost: (() => void)[] = []
+  /** On whose behalf each server asked for a place at the model. */
+  const keys: string[][] = []
   const env = { OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
   const start = async () => {
     const { log, coordination } = await open()
+    const own: string[] = []
+    keys.push(own)
     return startServer(env, {
       log,
       coordination: {
         ...coordination,
+        queue(name, limits) {
+          const queue = coordination.queue(name, limits)
+          return {
+            ...queue,
+            request(key, waiter) {
+              own.push(key)
+              return queue.request(key, waiter)
+            },
+          }
+        },
         async lease(name, onLost) {
           const lease = await coordination.lease(name, onLost)
           if (lease === undefined) return undefined
@@ -61,7 +75,7 @@ async function startTwo(store: (typeof STORES)[number]) {
   }
   const [a, b] = [await start(), await start()]
   const join = (server: TestServer): Promise<Client> => connect(`${server.url}/ai-chat/one`)
-  return { upstream, a, b, join, lost }
+  return { upstream, a, b, join, lost, keys }
 }
 
 describe.each(STORES)('over %s', (store) => {
@@ -216,6 +230,25 @@ describe.each(STORES)('over %s', (store) => {
     expect(await ended(first, turn)).toMatchObject({ outcome: 'completed' })
     expect(textsOf(first.frames).get(turn)).toBe('at last')
     expect(upstream.requests).toHaveLength(2)
+  })
+
+  test('Q4 a turn that another server runs than the one that got its message counts as the same user', async () => {
+    const { upstream, a, b, join, keys } = await startTwo(store)
+    const [first, second] = [await join(a), await join(b)]
+    const answer = upstream.hold()
+    const [running, waiting] = [await say(first, 'hello'), await say(first, 'and more')]
+    await answer.requested
+    await second.next('user_message', ({ turn_id }) => turn_id === waiting)
+    await a.stop()
+    expect(await ended(second, running)).toMatchObject({ outcome: 'interrupted' })
+    expect(await ended(second, waiting)).toMatchObject({ outcome: 'completed' })
+    second.send({ type: 'regenerate' })
+    await second.next('ai_stream_end')
+    const [ofA, ofB] = keys
+    expect(ofA).toHaveLength(1)
+    expect(ofB).toEqual([ofA?.[0], ofA?.[0]])
+    // Some 16,000 addresses have it.
+    expect(ofA?.[0]).toMatch(/^[\w-]{3}$/)
   })
 })
 

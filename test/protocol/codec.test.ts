@@ -223,6 +223,23 @@ test('an entry becomes its frame by one more field', () => {
   expect(JSON.parse(encodeEntry(JSON.stringify(entry), 7))).toEqual({ ...entry, offset: 7 })
 })
 
+test.each(['', 'x,"fair_key":"abc"', 'x,', '\\', '\\"', ',"fair_key":"abc"}'])(
+  'Q4 whose turn it is goes to nobody, and a message that looks like it (%s) stays as it is',
+  (content) => {
+    const ofUser = { turn_id: 't', content, client_id: 'x', conversation_id: 'c' }
+    for (const entry of [
+      { type: 'user_message', ...ofUser },
+      { type: 'typing', turn_id: 't', regenerates: content, id: content },
+    ] as const) {
+      expect(JSON.parse(encodeEntry(JSON.stringify({ ...entry, fair_key: 'abc' }), 7))).toEqual({ ...entry, offset: 7 })
+      // As a store of a team's own may write it.
+      const spaced = JSON.stringify({ ...entry, fair_key: 'abc', id: 'i' }, undefined, 1)
+      expect(JSON.parse(encodeEntry(spaced, 7))).toEqual({ ...entry, id: 'i', offset: 7 })
+      expect(JSON.parse(encodeEntry(JSON.stringify(entry), 7))).toEqual({ ...entry, offset: 7 })
+    }
+  },
+)
+
 test('L9 every error has a sentence for people, without a value', () => {
   for (const [code, { content, when }] of Object.entries(ERRORS)) {
     expect(content, code).toMatch(/^[A-Z].*\.$/)
