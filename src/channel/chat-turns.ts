@@ -53,6 +53,8 @@ export class ChatTurns {
   readonly #options: ChatOptions
   #running: Running | undefined
   #poll: Timer | undefined
+  /** The turn that was done with last. Where it is open all the same, its end is not to be seen in the log. */
+  #doneWith: string | undefined
   readonly #origins = new Map<string, Origin>()
 
   constructor(chat: ChatOfTurns, options: ChatOptions) {
@@ -152,11 +154,15 @@ export class ChatTurns {
   #giveUp(running: Running): void {
     running.lease?.release()
     if (this.#running === running) this.#running = undefined
+    this.#advanceLater()
+    this.#chat.turnsAreIdle()
+  }
+
+  #advanceLater(): void {
     this.#poll ??= this.#options.clock.setTimeout(() => {
       this.#poll = undefined
       this.advance()
     }, LEASE_POLL_MS)
-    this.#chat.turnsAreIdle()
   }
 
   async #start(turn: OpenTurn, running: Running, lease: Lease): Promise<void> {
@@ -204,7 +210,11 @@ export class ChatTurns {
     this.#running.lease?.release()
     this.#running = undefined
     this.#origins.delete(turn_id)
-    this.advance()
+    const isAgain = this.#doneWith === turn_id
+    this.#doneWith = turn_id
+    // One that was taken over or has a hole is ended at the second go; what is open after that may never be.
+    if (isAgain && this.#chat.state.open.has(turn_id)) this.#advanceLater()
+    else this.advance()
     if (!this.isRunning) this.#chat.turnsAreIdle()
   }
 

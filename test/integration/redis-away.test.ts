@@ -8,6 +8,9 @@ import { startUpstream } from '../support/upstream.ts'
 
 /** Within what time users are told, in ms. */
 const TOLD_MS = 1_000
+/** For how long Redis's calls are counted, in ms, and how many two nodes may make meanwhile for what they always do. */
+const WATCHED_MS = 2_000
+const MOST_CALLS = 400
 /** A pause of Redis that nobody is told of, in ms. */
 const SHORT_MS = 300
 
@@ -116,6 +119,20 @@ test('C18 the end of an answer cannot be written: its members are told that it s
   await Promise.all(members.map((client) => told(client, turn)))
   await redis.call('config', 'set', 'maxmemory', '0')
   for (const client of members) expect(await ended(client, turn)).toMatchObject({ outcome: 'stopped' })
+})
+
+test('C14 a turn whose end can be written and not seen, for a key of the wrong type, is tried again in a while, not without a pause', async () => {
+  const two = await startTwo()
+  const { redis, first } = two
+  const { turn } = await beginAnswer(two)
+  await redis.call('del', 'sw:{ai-chat/one}:ended')
+  await redis.call('set', 'sw:{ai-chat/one}:ended', 'damage')
+  first.send({ type: 'stop' })
+  await told(first, turn)
+  await redis.call('config', 'resetstat')
+  await new Promise((resolve) => setTimeout(resolve, WATCHED_MS))
+  const calls = Number(/cmdstat_evalsha:calls=(\d+)/.exec(String(await redis.call('info', 'commandstats')))?.[1])
+  expect(calls).toBeLessThan(MOST_CALLS)
 })
 
 test('L4 who joins while Redis does not answer is closed with 1013 and may come again; who speaks is refused within a second', async () => {
