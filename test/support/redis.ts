@@ -49,6 +49,9 @@ const SLOTS = 16_384
 /** How long a round of confirmations may take, in ms. */
 const CONFIRM_MS = 200
 const POLL_MS = 20
+/** How often a sentinel says that it is there, and how often until all know each other. */
+const HELLO_MS = 2_000
+const FIRST_HELLO_MS = 100
 
 /** Starts one redis-server. It saves every write (AOF, an fsync each) with `durable`, else nothing. */
 export async function startRedis(
@@ -58,7 +61,7 @@ export async function startRedis(
   const port = await freePort()
   const saving = options.durable ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no']
   const common = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder]
-  const server = [...common, '--save', '', ...saving, '--repl-diskless-sync-delay', '0', ...(options.args ?? [])]
+  const server = [...common, '--save', '', ...saving, '--repl-diskless-sync', 'no', ...(options.args ?? [])]
   if (options.sentinel !== undefined) await writeFile(join(folder, 'sentinel.conf'), options.sentinel)
   const args = options.sentinel === undefined ? server : [join(folder, 'sentinel.conf'), '--sentinel', ...common]
   let child: ChildProcess
@@ -139,6 +142,9 @@ export async function startSentinel(
     '',
   ].join('\n')
   const sentinels = await Promise.all([1, 2, 3].map(() => startRedis({ sentinel: conf })))
+  const sayHelloEvery = (ms: number) =>
+    Promise.all(sentinels.map((each) => each.call('sentinel', 'debug', 'publish-period', ms)))
+  await sayHelloEvery(FIRST_HELLO_MS)
   // Before they know each other and the replicas, nobody could be elected.
   for (const sentinel of sentinels) {
     await until(async () => {
@@ -146,6 +152,7 @@ export async function startSentinel(
       return known['num-other-sentinels'] === '2' && known['num-slaves'] === `${count}`
     })
   }
+  await sayHelloEvery(HELLO_MS)
   return {
     url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${MASTER_NAME}`,
     master,
