@@ -1,41 +1,59 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, type TestContext, test } from 'vitest'
 import type { Lease } from '../../src/coordination/coordination.ts'
 import { openRedisCoordination, type RedisCoordination } from '../../src/coordination/redis-coordination.ts'
 import { openRedisLog } from '../../src/log/redis-log.ts'
-import { type RedisProcess, startRedis, until } from '../support/redis.ts'
+import { startRedis, until } from '../support/redis.ts'
 
 const ROOM = 'room/a'
 const LEASE_MS = 1_500
 const TIMEOUT_MS = 1_000
 /** What something may take beyond its time on a busy machine. */
 const SLACK_MS = 500
-
-let redis: RedisProcess
-let opened: RedisCoordination[] = []
-let child: ChildProcess | undefined
-
-async function open(): Promise<RedisCoordination> {
-  const one = await openRedisCoordination({ url: redis.url, leaseMs: LEASE_MS })
-  opened.push(one)
-  return one
-}
+/** Most tests here wait for leases to end, and leave the processor idle: they wait together. */
+const AT_ONCE = { concurrent: true }
 
 /** Another process that holds a lease, a place and a room's member; `heard` is what it has printed. */
-async function startOther() {
-  const file = fileURLToPath(new URL('redis-process.ts', import.meta.url))
-  const args = [redis.url, ROOM, `${LEASE_MS}`]
-  const other = spawn(process.execPath, [file, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
-  child = other
-  let text = ''
-  other.stdout.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
+interface Other {
+  readonly token: number
+  heard(): readonly string[]
+  /** Makes it append something. */
+  tell(): void
+  signal(name: NodeJS.Signals): void
+}
+
+/** A Redis of the test's own, and who uses it. Of tests that run at once, the context tells which one has finished. */
+async function setStage({ onTestFinished }: TestContext) {
+  const redis = await startRedis({ durable: true })
+  const opened: RedisCoordination[] = []
+  onTestFinished(async () => {
+    await Promise.all(opened.map((one) => one.close()))
+    await redis.close()
   })
-  const heard = () => text.split('\n')
-  await until(() => heard().some((line) => line.startsWith('token ')))
-  const token = Number(text.split(' ')[1]?.split('\n')[0])
-  return { heard, token, tell: () => other.stdin.write('go\n'), signal: (name: NodeJS.Signals) => other.kill(name) }
+
+  async function open(): Promise<RedisCoordination> {
+    const one = await openRedisCoordination({ url: redis.url, leaseMs: LEASE_MS })
+    opened.push(one)
+    return one
+  }
+
+  async function startOther(): Promise<Other> {
+    const file = fileURLToPath(new URL('redis-process.ts', import.meta.url))
+    const args = [redis.url, ROOM, `${LEASE_MS}`]
+    const other = spawn(process.execPath, [file, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+    onTestFinished(() => void other.kill('SIGKILL'))
+    let text = ''
+    other.stdout.on('data', (chunk: Buffer) => {
+      text += chunk.toString()
+    })
+    const heard = () => text.split('\n')
+    await until(() => heard().some((line) => line.startsWith('token ')))
+    const token = Number(text.split(' ')[1]?.split('\n')[0])
+    return { heard, token, tell: () => other.stdin.write('go\n'), signal: (name) => other.kill(name) }
+  }
+
+  return { redis, open, startOther }
 }
 
 /** What a process is told of a room's members. */
@@ -45,19 +63,31 @@ function presenceOf(coordination: RedisCoordination): string[] {
   return told
 }
 
-beforeEach(async () => {
-  redis = await startRedis({ durable: true })
-})
-afterEach(async () => {
-  child?.kill('SIGKILL')
-  child = undefined
-  await Promise.all(opened.map((one) => one.close()))
-  opened = []
-  await redis.close()
+test('C14 of 200 that race for a lease again and again, one holds it at a time, and tokens rise', async (context) => {
+  const { open } = await setStage(context)
+  const all: RedisCoordination[] = []
+  // (Not all at once: a busy machine would not have made the connections in time.)
+  while (all.length < 200) all.push(...(await Promise.all(Array.from({ length: 20 }, open))))
+  let holders = 0
+  const tokens: number[] = []
+  async function race(coordination: RedisCoordination): Promise<void> {
+    const lease = await coordination.lease('turn:chat/one', () => {})
+    if (lease === undefined) return
+    holders += 1
+    expect(holders).toBe(1)
+    tokens.push(lease.token)
+    await new Promise((resolve) => setImmediate(resolve))
+    holders -= 1
+    lease.release()
+  }
+  for (let round = 0; round < 20; round++) await Promise.all(all.map(race))
+  expect(tokens.length).toBeGreaterThanOrEqual(20)
+  expect(tokens).toEqual([...new Set(tokens)].sort((x, y) => x - y))
 })
 
-describe('another process', () => {
-  test('R3 killed: its members leave, told to one process, and its places return within its lease', async () => {
+describe('another process', AT_ONCE, () => {
+  test('R3 killed: its members leave, told to one process, and its places return within its lease', async (context) => {
+    const { open, startOther } = await setStage(context)
     const [a, b] = [await open(), await open()]
     const [toldToA, toldToB] = [presenceOf(a), presenceOf(b)]
     const other = await startOther()
@@ -77,7 +107,8 @@ describe('another process', () => {
     expect([...toldToA, ...toldToB]).toEqual(['theirs left'])
   })
 
-  test('frozen beyond its lease: a newer token is given, and on waking it hears so and can write no more', async () => {
+  test('frozen beyond its lease: a newer token is given, and on waking it hears so and can write no more', async (context) => {
+    const { redis, open, startOther } = await setStage(context)
     const a = await open()
     const told = presenceOf(a)
     const other = await startOther()
@@ -107,31 +138,11 @@ describe('another process', () => {
     expect(told).toEqual(['theirs left'])
     await log.close()
   })
-
-  test('C14 of 200 that race for a lease again and again, one holds it at a time, and tokens rise', async () => {
-    const all: RedisCoordination[] = []
-    // (Not all at once: a busy machine would not have made the connections in time.)
-    while (all.length < 200) all.push(...(await Promise.all(Array.from({ length: 20 }, open))))
-    let holders = 0
-    const tokens: number[] = []
-    async function race(coordination: RedisCoordination): Promise<void> {
-      const lease = await coordination.lease('turn:chat/one', () => {})
-      if (lease === undefined) return
-      holders += 1
-      expect(holders).toBe(1)
-      tokens.push(lease.token)
-      await new Promise((resolve) => setImmediate(resolve))
-      holders -= 1
-      lease.release()
-    }
-    for (let round = 0; round < 20; round++) await Promise.all(all.map(race))
-    expect(tokens.length).toBeGreaterThanOrEqual(20)
-    expect(tokens).toEqual([...new Set(tokens)].sort((x, y) => x - y))
-  })
 })
 
-describe('the last holder', () => {
-  test('is not behind; whoever else comes may be, and so is it after that', async () => {
+describe('the last holder', AT_ONCE, () => {
+  test('is not behind; whoever else comes may be, and so is it after that', async (context) => {
+    const { open } = await setStage(context)
     const [a, b] = [await open(), await open()]
     const take = async (one: RedisCoordination) => {
       const lease = await one.lease('turn:chat/one', () => {})
@@ -145,7 +156,8 @@ describe('the last holder', () => {
     await until(async () => (await take(a)) === true)
   })
 
-  test('keeps what it renews, and loses what was taken from it, once', async () => {
+  test('keeps what it renews, and loses what was taken from it, once', async (context) => {
+    const { redis, open } = await setStage(context)
     const [a, b] = [await open(), await open()]
     let lost = 0
     const lease = await a.lease('turn:chat/one', () => {
@@ -166,7 +178,8 @@ describe('the last holder', () => {
   })
 })
 
-test('closed: its leases, members and places are free at once', async () => {
+test('closed: its leases, members and places are free at once', AT_ONCE, async (context) => {
+  const { open } = await setStage(context)
   const [a, b] = [await open(), await open()]
   const told = presenceOf(b)
   await b.enter(ROOM, 'b')
@@ -182,7 +195,7 @@ test('closed: its leases, members and places are free at once', async () => {
   await expect(a.members(ROOM)).rejects.toThrow('the coordination is closed')
 })
 
-describe('Redis is away', () => {
+describe('Redis is away', AT_ONCE, () => {
   /** How everything settles that can be asked, and whether it did in time. */
   async function askEverything(one: RedisCoordination) {
     const begin = performance.now()
@@ -195,9 +208,11 @@ describe('Redis is away', () => {
     return { errors: settled.map((each) => each.status === 'rejected' && each.reason), tookMs }
   }
 
-  test.each(['killed', 'frozen'] as const)(
+  test.for(['killed', 'frozen'] as const)(
     '%s: everything settles in time, limits are the own part, the lease is lost when its time is over; it heals',
-    async (how) => {
+    { timeout: 20_000 },
+    async (how, context) => {
+      const { redis, open } = await setStage(context)
       const [a, b] = [await open(), await open()]
       const [toldToA, toldToB] = [presenceOf(a), presenceOf(b)]
       await a.enter(ROOM, 'a')
@@ -251,6 +266,5 @@ describe('Redis is away', () => {
       // Nobody was taken for dead; who entered while nobody could be told is told of now.
       expect([...toldToA, ...toldToB]).toEqual(['late joined'])
     },
-    20_000,
   )
 })

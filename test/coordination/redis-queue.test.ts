@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, type TestContext, test } from 'vitest'
 import type { QueueLimits } from '../../src/coordination/fair-queue.ts'
 import { createAsk, type RedisAsk } from '../../src/coordination/redis-ask.ts'
 import { openRedisCoordination, type RedisCoordination } from '../../src/coordination/redis-coordination.ts'
@@ -18,49 +18,93 @@ import { startRedisProxy } from '../support/redis-proxy.ts'
 const LEASE_MS = 1_500
 /** What something may take beyond its time on a busy machine. */
 const SLACK_MS = 500
+/** Most tests here wait for leases to end, and leave the processor idle: they wait together. */
+const AT_ONCE = { concurrent: true }
 const RUNNING = 'sw:{queue-chat}:running'
 
-let redis: RedisProcess
-let opened: RedisCoordination[] = []
-let child: ChildProcess | undefined
+/** A Redis of the test's own, and who uses it. Of tests that run at once, the context tells which one has finished. */
+async function setStage({ onTestFinished }: TestContext) {
+  const redis = await startRedis({ durable: true })
+  const opened: RedisCoordination[] = []
+  onTestFinished(async () => {
+    await Promise.all(opened.map((one) => one.close()))
+    await redis.close()
+  })
 
-/** A process's users of the one queue. Grants of all are written into `served`. */
-async function open(limits: QueueLimits, served: string[], { url = redis.url, timeoutMs = 1_000 } = {}) {
-  const coordination = await openRedisCoordination({ url, leaseMs: LEASE_MS, timeoutMs })
-  opened.push(coordination)
-  const queue = coordination.queue('chat', limits)
-  return { queue, coordination, ...createQueueUsers(queue, served) }
+  /** A process's users of the one queue. Grants of all are written into `served`. */
+  async function open(limits: QueueLimits, served: string[], { url = redis.url, timeoutMs = 1_000 } = {}) {
+    const coordination = await openRedisCoordination({ url, leaseMs: LEASE_MS, timeoutMs })
+    opened.push(coordination)
+    const queue = coordination.queue('chat', limits)
+    return { queue, coordination, ...createQueueUsers(queue, served) }
+  }
+
+  /** Another process that asks for places and keeps them; answers what it was told. */
+  async function startOther({ concurrency, requests }: { concurrency: number; requests: number }) {
+    const file = fileURLToPath(new URL('redis-queue-process.ts', import.meta.url))
+    const args = [file, redis.url, `${LEASE_MS}`, `${concurrency}`, `${requests}`]
+    const other = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    onTestFinished(() => void other.kill('SIGKILL'))
+    const told: string[] = []
+    createInterface({ input: other.stdout }).on('line', (line) => told.push(line))
+    await until(() => told.length === requests)
+    return { told, signal: (name: NodeJS.Signals) => other.kill(name) }
+  }
+
+  const runningInRedis = async () => Number(await redis.call('scard', RUNNING))
+  return { redis, open, startOther, runningInRedis }
 }
 
-/** Another process that asks for places and keeps them; answers what it was told. */
-async function startOther({ concurrency, requests }: { concurrency: number; requests: number }) {
-  const file = fileURLToPath(new URL('redis-queue-process.ts', import.meta.url))
-  const args = [file, redis.url, `${LEASE_MS}`, `${concurrency}`, `${requests}`]
-  const other = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  child = other
-  const told: string[] = []
-  createInterface({ input: other.stdout }).on('line', (line) => told.push(line))
-  await until(() => told.length === requests)
-  return { told, signal: (name: NodeJS.Signals) => other.kill(name) }
-}
-
-const runningInRedis = async () => Number(await redis.call('scard', RUNNING))
 /** Long enough for a process to be known to the others. */
 const renewed = () => pause(LEASE_MS / 2)
 
-beforeEach(async () => {
-  redis = await startRedis({ durable: true })
-})
-afterEach(async () => {
-  child?.kill('SIGKILL')
-  child = undefined
-  await Promise.all(opened.map((one) => one.close()))
-  opened = []
-  await redis.close()
+test('Q4 of 600 requests through three processes each is served once, and at most so many at once', async (context) => {
+  const { redis, open, runningInRedis } = await setStage(context)
+  const limits = { concurrency: 5, limit: 600 }
+  const served: string[] = []
+  // A busy machine that answers late must not pass for a Redis that is away.
+  const all = await Promise.all([1, 2, 3].map(() => open(limits, served, { timeoutMs: 10_000 })))
+  let running = 0
+  let most = 0
+  let cancelled = 0
+  const begin = performance.now()
+  const turns = Array.from({ length: 600 }, async (_, id) => {
+    const { queue } = all[id % 3] ?? all[0] ?? expect.unreachable()
+    await new Promise<void>((resolve) => {
+      const ticket = queue.request(`user${id % 7}`, {
+        async granted(release) {
+          most = Math.max(most, ++running)
+          served.push(`${id}`)
+          await pause(id % 4)
+          running--
+          release()
+          resolve()
+        },
+        moved() {
+          if (id % 10 !== 9) return
+          cancelled++
+          ticket.cancel()
+          resolve()
+        },
+        refused: () => expect.unreachable(),
+      })
+    })
+  })
+  await Promise.all(turns)
+  console.log(`600 requests of three processes, 5 at once: ${Math.round(performance.now() - begin)} ms`)
+  expect(most).toBe(5)
+  expect(new Set(served).size).toBe(served.length)
+  expect(served.length + cancelled).toBe(600)
+  await until(async () => (await runningInRedis()) === 0)
+  // Nothing of it is left but what the next one needs.
+  for (const name of ['waiting', 'numbers', 'arrivals', 'lanes']) {
+    expect(await redis.call('exists', `sw:{queue-chat}:${name}`)).toBe(0)
+  }
 })
 
-describe('several processes', () => {
-  test("Q4 nobody waits behind one user's hundred requests, though they come through another process", async () => {
+describe('several processes', AT_ONCE, () => {
+  test("Q4 nobody waits behind one user's hundred requests, though they come through another process", async (context) => {
+    const { open } = await setStage(context)
     const served: string[] = []
     const limits = { concurrency: 1, limit: 200 }
     const [a, b] = [await open(limits, served), await open(limits, served)]
@@ -74,50 +118,8 @@ describe('several processes', () => {
     expect(served).toEqual(['greedy0', 'greedy1', 'ann'])
   })
 
-  test('Q4 of 600 requests through three processes each is served once, and at most so many at once', async () => {
-    const limits = { concurrency: 5, limit: 600 }
-    const served: string[] = []
-    // A busy machine that answers late must not pass for a Redis that is away.
-    const all = await Promise.all([1, 2, 3].map(() => open(limits, served, { timeoutMs: 10_000 })))
-    let running = 0
-    let most = 0
-    let cancelled = 0
-    const begin = performance.now()
-    const turns = Array.from({ length: 600 }, async (_, id) => {
-      const { queue } = all[id % 3] ?? all[0] ?? expect.unreachable()
-      await new Promise<void>((resolve) => {
-        const ticket = queue.request(`user${id % 7}`, {
-          async granted(release) {
-            most = Math.max(most, ++running)
-            served.push(`${id}`)
-            await pause(id % 4)
-            running--
-            release()
-            resolve()
-          },
-          moved() {
-            if (id % 10 !== 9) return
-            cancelled++
-            ticket.cancel()
-            resolve()
-          },
-          refused: () => expect.unreachable(),
-        })
-      })
-    })
-    await Promise.all(turns)
-    console.log(`600 requests of three processes, 5 at once: ${Math.round(performance.now() - begin)} ms`)
-    expect(most).toBe(5)
-    expect(new Set(served).size).toBe(served.length)
-    expect(served.length + cancelled).toBe(600)
-    await until(async () => (await runningInRedis()) === 0)
-    // Nothing of it is left but what the next one needs.
-    for (const name of ['waiting', 'numbers', 'arrivals', 'lanes']) {
-      expect(await redis.call('exists', `sw:{queue-chat}:${name}`)).toBe(0)
-    }
-  })
-
-  test('Q4 the places of a process that was killed come back within its lease, and nobody waits behind what it asked', async () => {
+  test('Q4 the places of a process that was killed come back within its lease, and nobody waits behind what it asked', async (context) => {
+    const { open, startOther, runningInRedis } = await setStage(context)
     const other = await startOther({ concurrency: 3, requests: 8 })
     expect(other.told.filter((line) => line.startsWith('running'))).toHaveLength(3)
     const a = await open({ concurrency: 3, limit: 100 }, [])
@@ -133,7 +135,8 @@ describe('several processes', () => {
     expect(await runningInRedis()).toBe(3)
   })
 
-  test('Q4 what a process that was frozen still runs counts again when it wakes', async () => {
+  test('Q4 what a process that was frozen still runs counts again when it wakes', async (context) => {
+    const { open, startOther, runningInRedis } = await setStage(context)
     const other = await startOther({ concurrency: 1, requests: 1 })
     const a = await open({ concurrency: 1, limit: 100 }, [])
     await a.ask('mine', 'm0')
@@ -150,7 +153,8 @@ describe('several processes', () => {
     await until(() => a.served.length === 2)
   })
 
-  test('Q4 a grant that was told to nobody is found by the next renewal', async () => {
+  test('Q4 a grant that was told to nobody is found by the next renewal', async (context) => {
+    const { redis, open } = await setStage(context)
     const served: string[] = []
     const limits = { concurrency: 1, limit: 9 }
     const proxy = await startRedisProxy(redis)
@@ -165,7 +169,8 @@ describe('several processes', () => {
     proxy.close()
   })
 
-  test('Q4 a process that ends gives back what it runs, and leaves the line', async () => {
+  test('Q4 a process that ends gives back what it runs, and leaves the line', async (context) => {
+    const { open } = await setStage(context)
     const served: string[] = []
     const limits = { concurrency: 1, limit: 9 }
     const [a, b] = [await open(limits, served), await open(limits, served)]
@@ -178,8 +183,8 @@ describe('several processes', () => {
 })
 
 /** A queue over the real Redis, of a process of its own, whose questions stay without an answer when the test says so. */
-async function openDirectly(limits: QueueLimits, aliveMs: number) {
-  const target = parseRedisUrl(redis.url)
+async function openDirectly({ url }: RedisProcess, limits: QueueLimits, aliveMs: number) {
+  const target = parseRedisUrl(url)
   const client = createClient(target, 'commands', 1_000)
   await whenReady(client, target.description, 1_000)
   const real = createAsk({ client, clock: realClock, reach: { notAfter: () => 0 }, timeoutMs: 1_000 })
@@ -203,11 +208,12 @@ async function openDirectly(limits: QueueLimits, aliveMs: number) {
   }
 }
 
-test('Q4 one late answer of Redis does not make a process run its own part on top of what all run; two in a row do', async () => {
+test('Q4 one late answer of Redis does not make a process run its own part on top of what all run; two in a row do', async (context) => {
+  const { redis, open, runningInRedis } = await setStage(context)
   const limits = { concurrency: 4, limit: 50 }
   const a = await open(limits, [])
   for (const name of ['a0', 'a1', 'a2', 'a3']) await a.ask('a', name)
-  const b = await openDirectly(limits, LEASE_MS)
+  const b = await openDirectly(redis, limits, LEASE_MS)
   for (let round = 0; round < 2; round++) {
     b.isLate(true)
     for (const name of ['b0', 'b1']) void b.ask('b', `${name}${round}`)
@@ -229,10 +235,11 @@ test('Q4 one late answer of Redis does not make a process run its own part on to
   b.close()
 })
 
-test('Q4 what a process claims after it has left is no lost place: it is taken out like that of a dead one', async () => {
+test('Q4 what a process claims after it has left is no lost place: it is taken out like that of a dead one', async (context) => {
+  const { redis, open, runningInRedis } = await setStage(context)
   const limits = { concurrency: 1, limit: 9 }
   const a = await open(limits, [])
-  const b = await openDirectly(limits, LEASE_MS / 3)
+  const b = await openDirectly(redis, limits, LEASE_MS / 3)
   await b.ask('b', 'b')
   const [ticket = ''] = (await redis.call('smembers', RUNNING)) as string[]
   await b.store.leave()
@@ -245,10 +252,12 @@ test('Q4 what a process claims after it has left is no lost place: it is taken o
   b.close()
 })
 
-describe('Redis is away', () => {
-  test.each(['killed', 'frozen'] as const)(
+describe('Redis is away', AT_ONCE, () => {
+  test.for(['killed', 'frozen'] as const)(
     'Q4 %s: each process serves its part, nothing runs twice or waits for ever, and what ran counts afterwards',
-    async (how) => {
+    { timeout: 20_000 },
+    async (how, context) => {
+      const { redis, open, runningInRedis } = await setStage(context)
       const served: string[] = []
       const limits = { concurrency: 4, limit: 50 }
       const [a, b] = [await open(limits, served), await open(limits, served)]
@@ -290,6 +299,5 @@ describe('Redis is away', () => {
       for (const name of ['c0', 'd0']) b.release(name)
       await until(async () => (await runningInRedis()) === 0)
     },
-    20_000,
   )
 })
