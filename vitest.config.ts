@@ -1,20 +1,23 @@
 import { defineConfig } from 'vitest/config'
 
-/** What these do to their process, or measure of it, must not meet another file's. */
+/**
+ * One at a time, each in a process of its own. Either they do something to their process, or measure of it, that must not
+ * meet another file's; or half a second more than Redis's timeout or lease fails them, which a busy neighbour costs.
+ */
 const ALONE = [
   'test/machines/rules.test.ts',
   'test/integration/slow-reader.test.ts',
   'test/integration/floods.test.ts',
+  'test/integration/faults/frozen-redis.test.ts',
   'test/log/redis-faults.test.ts',
   'test/coordination/redis-coordination-faults.test.ts',
+  'test/coordination/redis-queue.test.ts',
 ]
 
 export default defineConfig({
   test: {
     // uWebSockets.js is a native addon with one event loop of its own: a process, never a worker thread.
     pool: 'forks',
-    // One file at a time, whatever the machine: on two cores a second one makes what others promise within a second late.
-    maxWorkers: 1,
     testTimeout: 20_000,
     hookTimeout: 30_000,
     projects: [
@@ -24,13 +27,16 @@ export default defineConfig({
           name: 'shared',
           include: ['test/**/*.test.ts'],
           exclude: ALONE,
+          // Two at once even on two cores: most of the suite waits for something.
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
           // A process for many files: starting one and importing everything anew costs a second of CPU a file.
           isolate: false,
           restoreMocks: true,
           unstubGlobals: true,
         },
       },
-      { extends: true, test: { name: 'alone', include: ALONE } },
+      { extends: true, test: { name: 'alone', include: ALONE, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
   },
 })

@@ -7,6 +7,9 @@ import { createServer } from 'node:net'
  */
 const LOWEST = 10_240
 const COUNT = 12_000
+/** At most so many processes run test files at once. Each has ports of its own: a server may return to its port. */
+const PROCESSES = 4
+const PROCESS = Number(process.env.VITEST_POOL_ID ?? 0) % PROCESSES
 const BUS_OFFSET = 10_000
 
 const given = new Set<number>()
@@ -14,7 +17,7 @@ const given = new Set<number>()
 /** A port for a server that cannot be given PORT=0, because it returns to its port or must know it before. */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = LOWEST + Math.floor(Math.random() * COUNT)
+    const port = LOWEST + PROCESSES * Math.floor((Math.random() * COUNT) / PROCESSES) + PROCESS
     if (given.has(port)) continue
     given.add(port)
     if ((await isFree(port)) && (await isFree(port + BUS_OFFSET))) return port

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
+import { ended, say } from '../../support/chat-server.ts'
+import { connect } from '../../support/client.ts'
 import { checkRun } from '../../support/faults/check-run.ts'
 import { converse } from '../../support/faults/conversations.ts'
 import type { FleetNode } from '../../support/faults/deployment.ts'
@@ -8,10 +10,12 @@ import { isLong } from '../../support/faults/fault-run.ts'
 import { judge } from '../../support/faults/judge.ts'
 import { setStage } from '../../support/faults/stage.ts'
 import { startRedis, until } from '../../support/redis.ts'
+import { spawnServer } from '../../support/server.ts'
+import { startUpstream } from '../../support/upstream.ts'
 
 const FREEZES = isLong ? 6 : 1
 const FROZEN_MS = isLong ? 6_000 : 3_000
-/** Within what time a user is told that a message could not be saved, in ms; the machine may be busy. */
+/** Within what time a user is told that something could not be saved, in ms: one append's. The machine may be busy. */
 const TOLD_MS = 1_000
 const SLACK_MS = 500
 const OTHERS = isLong ? 30 : 5
@@ -69,4 +73,28 @@ test(`Redis is frozen for a while, ${FREEZES} times: a clear error, bounded memo
   expect(refusals.length).toBeGreaterThan(0)
   expect(told).toBeLessThan(TOLD_MS + SLACK_MS)
   expect(mostMore).toBeLessThan(MORE_BYTES)
+})
+
+test("C3 Redis freezes in mid-answer: the owner's members are told within the time of one append", async () => {
+  const upstream = await startUpstream()
+  onTestFinished(() => upstream.close())
+  const redis = await startRedis()
+  onTestFinished(() => redis.close())
+  const node = await spawnServer({ REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' })
+  const client = await connect(`${node.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const turn_id = await say(client, 'hello')
+  await answer.requested
+  answer.say('one ')
+  await client.next('ai_stream_chunk')
+  redis.freeze()
+  const frozen = performance.now()
+  answer.say('two ')
+  expect(await client.next('error')).toMatchObject({ code: 'storage', turn_id })
+  const took = performance.now() - frozen
+  console.log(`a running answer was told of a frozen Redis after ${Math.round(took)} ms`)
+  expect(took).toBeLessThan(TOLD_MS + SLACK_MS)
+  redis.wake()
+  expect(await ended(client, turn_id)).toMatchObject({ outcome: expect.stringMatching(/failed|interrupted/) })
+  expect(client.frames.filter(({ type }) => type === 'error')).toHaveLength(1)
 })
