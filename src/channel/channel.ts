@@ -75,16 +75,15 @@ export abstract class Channel implements Follower {
     if (isNew) return this.#loaded()
     this.#early = []
     const head = await this.log.head(this.key)
-    if (load !== this.#loads) return
+    if (load !== this.#loads) return this.#overtaken()
     const epoch = head.epoch ?? proposed
-    // A log that is read anew is read to its end before anything changes: until then, a running turn and its members
-    // go on by what was known.
+    // Read anew, it is read to its end before anything changes: until then, turn and members go on by what was known.
     const records: LogRecord[] = []
     if (!this.#isRead) this.#beginAt(epoch)
     let offset = 0
     for (let more = head.offset > 0; more; ) {
       const page = await this.log.read(this.key, { epoch, offset }, PAGE)
-      if (load !== this.#loads) return
+      if (load !== this.#loads) return this.#overtaken()
       if (!page.honoured) return this.load(false, proposed)
       if (this.#isRead) records.push(...page.records)
       else for (const record of page.records) this.#take(record)
@@ -97,6 +96,11 @@ export abstract class Channel implements Follower {
     this.#early = undefined
     for (const record of early) this.record(record)
     this.#loaded()
+  }
+
+  /** The log was reset while it was read: whoever waits, such as a joiner, waits for the reading that follows. */
+  #overtaken(): Promise<void> | undefined {
+    return this.#unfollow && this.whenRead()
   }
 
   #beginAt(epoch: string): void {
@@ -142,10 +146,7 @@ export abstract class Channel implements Follower {
   }
 
   record(record: LogRecord): void {
-    if (this.#early !== undefined) {
-      this.#early.push(record)
-      return
-    }
+    if (this.#early !== undefined) return void this.#early.push(record)
     if (record.offset <= this.head) return
     this.#take(record)
     if (!isHidden(record.entry) && this.live.size > 0) {
@@ -163,6 +164,7 @@ export abstract class Channel implements Follower {
         for (const member of this.members) member.logIsReset()
       },
       (error: unknown) => {
+        if (reading !== this.#reading) return
         // The members' connections are closed, and come back to a channel that is read anew; one that is kept,
         // because a turn runs in it, tries again.
         for (const member of this.members) member.fail(error)

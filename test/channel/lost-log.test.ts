@@ -1,7 +1,9 @@
+import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ChannelLog, Follower } from '../../src/log/channel-log.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import { ask, say, settled, startChatServer } from '../support/chat-server.ts'
+import { until } from '../support/redis.ts'
 
 const KEY = 'ai-chat/one'
 
@@ -60,4 +62,43 @@ test('G8 C14 a turn whose log is lost writes nothing into the new one, not even 
   const entries = await chat.entries()
   expect(entries[0]).toMatchObject({ type: 'user_message', content: 'hello' })
   expect(entries.filter((entry) => 'turn_id' in entry && entry.turn_id === lost)).toEqual([])
+})
+
+test('G2 G8 a log that changes while it is read for the first time: who joins meanwhile gets its first entry', async () => {
+  const inner = createMemoryLog()
+  const heads: PromiseWithResolvers<void>[] = []
+  const followers: Follower[] = []
+  const log: ChannelLog = {
+    ...inner,
+    async head(key) {
+      const asked = Promise.withResolvers<void>()
+      heads.push(asked)
+      await asked.promise
+      return inner.head(key)
+    },
+    follow(key, follower) {
+      followers.push(follower)
+      return inner.follow(key, follower)
+    },
+  }
+  const chat = await startChatServer({}, { log })
+  const joining = chat.join()
+  await until(() => heads.length === 1)
+  // Another process fixes the epoch of the empty log, and appends to it before it has been read.
+  followers[0]?.reset({ epoch: 'e1', offset: 0 })
+  heads[0]?.resolve()
+  await until(() => heads.length === 2)
+  // (Who was let in by the first reading would have his empty history by now.)
+  await setTimeout(50)
+  const message = {
+    type: 'user_message',
+    turn_id: 't',
+    content: 'hello',
+    client_id: 'c',
+    conversation_id: 'k',
+  } as const
+  await inner.append(KEY, message, { producer: 'client', sequence: 'a', seenHead: 0, epoch: 'e1' })
+  heads[1]?.resolve()
+  const client = await joining
+  expect(await client.next('history')).toMatchObject({ messages: [{ content: 'hello' }] })
 })
