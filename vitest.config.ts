@@ -14,8 +14,12 @@ const ALONE = [
   'test/coordination/redis-queue.test.ts',
 ]
 
+/** One for all files of a run, whatever process they run in. */
+const FAULT_SEED = process.env.STATEWIRE_FAULT_SEED ?? `${Math.floor(Math.random() * 1e9)}`
+
 export default defineConfig({
   test: {
+    env: { STATEWIRE_FAULT_SEED: FAULT_SEED, STATEWIRE_FAULT_RUN: `${process.pid}` },
     // uWebSockets.js is a native addon with one event loop of its own: a process, never a worker thread.
     pool: 'forks',
     testTimeout: 20_000,

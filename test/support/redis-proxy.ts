@@ -5,6 +5,8 @@ import type { RedisProcess } from './redis.ts'
 /** A TCP proxy in front of a redis-server, which loses what the test wants lost. */
 export interface RedisProxy {
   readonly url: string
+  /** How many packets of Redis were swallowed so far. */
+  readonly swallowed: number
   /** Of the connections that are open now, nothing that Redis answers arrives any more; they stay open. */
   swallowReplies(): void
   /**
@@ -32,6 +34,7 @@ export async function startRedisProxy(redis: RedisProcess): Promise<RedisProxy> 
   const pairs = new Set<Pair>()
   let trap: { readonly text: string; readonly sprung: () => void } | undefined
   let held: (() => void)[] | undefined
+  let swallowed = 0
   const listener = createServer((client) => {
     const server = connect(redis.port, '127.0.0.1')
     const pair: Pair = { client, server, isSubscriber: false, isSwallowed: false }
@@ -57,8 +60,8 @@ export async function startRedisProxy(redis: RedisProcess): Promise<RedisProxy> 
       server.write(data)
     })
     server.on('data', (data) => {
-      if (pair.isSwallowed) return
-      if (held === undefined) client.write(data)
+      if (pair.isSwallowed) swallowed++
+      else if (held === undefined) client.write(data)
       else held.push(() => client.write(data))
     })
   })
@@ -67,6 +70,9 @@ export async function startRedisProxy(redis: RedisProcess): Promise<RedisProxy> 
 
   return {
     url: `redis://127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    get swallowed() {
+      return swallowed
+    },
     swallowReplies() {
       for (const pair of pairs) pair.isSwallowed = true
     },

@@ -17,8 +17,8 @@ export interface RedisProcess {
   /** Stops it where it is: its sockets stay open, and nothing is answered. */
   freeze(): void
   wake(): void
-  /** Starts it again on its port, after a kill; `empty` without what it had stored. */
-  restart(options?: { readonly empty?: boolean }): Promise<void>
+  /** Starts it again on its port, after a kill; `empty` without what it had stored, `replicaOf` as the replica of a port. */
+  restart(options?: { readonly empty?: boolean; readonly replicaOf?: number }): Promise<void>
   /** Ends it and removes its folder. */
   close(): Promise<void>
 }
@@ -44,8 +44,10 @@ export interface RedisCluster {
   close(): Promise<void>
 }
 
-const MASTER_NAME = 'statewire'
-const SLOTS = 16_384
+/** What the sentinels call the master. */
+export const MASTER_NAME = 'statewire'
+/** Of a Cluster; the masters have equal parts, in order. */
+export const SLOTS = 16_384
 /** How long a round of confirmations may take, in ms. */
 const CONFIRM_MS = 200
 const POLL_MS = 20
@@ -68,9 +70,9 @@ export async function startRedis(
   let ended: Promise<unknown>
   let client: Redis | undefined
 
-  async function start(): Promise<void> {
+  async function start(more: readonly string[] = []): Promise<void> {
     // It ends with this process, however that ends: a test that is cut off would leave it behind.
-    child = spawn('setpriv', ['--pdeathsig', 'KILL', 'redis-server', ...args], { stdio: 'ignore' })
+    child = spawn('setpriv', ['--pdeathsig', 'KILL', 'redis-server', ...args, ...more], { stdio: 'ignore' })
     const own = child
     ended = new Promise((resolve) => {
       own.once('exit', resolve)
@@ -110,12 +112,12 @@ export async function startRedis(
     kill,
     freeze: () => void child.kill('SIGSTOP'),
     wake: () => void child.kill('SIGCONT'),
-    async restart({ empty = false } = {}) {
+    async restart({ empty = false, replicaOf } = {}) {
       if (empty) {
         await rm(folder, { recursive: true })
         await mkdir(folder)
       }
-      await start()
+      await start(replicaOf === undefined ? [] : ['--replicaof', '127.0.0.1', `${replicaOf}`])
     },
     async close() {
       client?.disconnect()
@@ -218,7 +220,8 @@ export async function until(check: () => Promise<boolean> | boolean): Promise<vo
   while (!(await check())) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
 }
 
-function fields(reply: unknown): Record<string, string> {
+/** A reply of names and values, one after the other. */
+export function fields(reply: unknown): Record<string, string> {
   const list = Array.isArray(reply) ? reply.map(String) : []
   return Object.fromEntries(list.flatMap((name, at) => (at % 2 === 0 ? [[name, list[at + 1] ?? '']] : [])))
 }

@@ -37,9 +37,11 @@ function cleanRun(
         offset: witness.offset,
         states: witness.states,
         snapshots: witness.snapshots,
-        messages: new Map([['e1:1', 'hello']]),
+        messages: new Map([['e1:1', 'one hello']]),
         turns: witness.turns,
-        acknowledged: new Map([['a', { turn_id: 't' }]]),
+        acknowledged: new Map([['a', { turn_id: 't', epoch: 'e1' }]]),
+        positions: new Set(frames.filter(({ type }) => type !== 'attempt').map(({ offset }) => `${epoch}:${offset}`)),
+        since: 0,
         broken,
       },
     ],
@@ -64,7 +66,7 @@ const END: Entry = {
   metadata: { total_words: 2 },
 }
 const ENTRIES: readonly Entry[] = [
-  { type: 'user_message', turn_id: 't', content: 'hello', id: 'a', client_id: 'c', conversation_id: 'k' },
+  { type: 'user_message', turn_id: 't', content: 'one hello', id: 'a', client_id: 'c', conversation_id: 'k' },
   { type: 'typing', turn_id: 't' },
   { type: 'attempt', turn_id: 't', attempt: 1, run: 1 },
   { type: 'attempt', turn_id: 't', attempt: 1, run: 2 },
@@ -76,7 +78,7 @@ const request = (index: number, arrivedAt: number, node: string): SaidByUpstream
   index,
   arrivedAt,
   node,
-  content: 'hello',
+  content: 'one hello',
   words: 2,
   reasons: 0,
   isWhole: true,
@@ -97,7 +99,9 @@ test.each([
   ['another word stands where one was shown', cleanRun(ENTRIES, [...ENTRIES.slice(0, 4), chunk('r1.9 ', 0)])],
   ['the client was not told of the present epoch', cleanRun(ENTRIES, ENTRIES, { epoch: 'e0' })],
   ['an acknowledged message is not in Redis', { ...cleanRun(), clients: acknowledging('b') }],
-  ['another message stands where one was shown', { ...cleanRun(), clients: shownMessage('other') }],
+  ['another message stands where one was shown', { ...cleanRun(), clients: shownMessage('one other') }],
+  ['a message was shown to others only', { ...cleanRun(), clients: withoutPosition('e1:1') }],
+  ['an acknowledged message went with an epoch', { ...cleanRun(), clients: acknowledging('b', 'e0') }],
 ])('lost: %s', (_, run) => {
   expect(checkRun(run).lost).not.toEqual([])
 })
@@ -106,6 +110,7 @@ test.each([
   ['an entry was shown twice', cleanRun(ENTRIES, ENTRIES, { again: 4 })],
   ['a word stands twice', cleanRun(withAt(7, chunk('r1.1 ', 2)), ENTRIES)],
   ['a turn has two ends', cleanRun(withAt(7, END), ENTRIES)],
+  ['two clients were shown two things at one place of an epoch that is no more', disagreeing()],
   ['a message stands twice', cleanRun(withAt(7, { ...ENTRIES[0], turn_id: 'u' } as Entry), ENTRIES)],
 ])('twice: %s', (_, run) => {
   expect(checkRun(run).twice).not.toEqual([])
@@ -116,6 +121,9 @@ test.each([
   ['words of two runs are in one turn', cleanRun([...ENTRIES.slice(0, 5), chunk('r0.1 ', 1)])],
   ['a word is missing in the middle', cleanRun(without(4))],
   ['a word that nobody said', cleanRun([...ENTRIES.slice(0, 6), chunk('r1.2 ', 2)])],
+  ['a message of another chat', cleanRun([{ ...ENTRIES[0], content: 'two hello' } as Entry, ...ENTRIES.slice(1)])],
+  ['a message that Redis does not have was answered', { ...cleanRun(), requests: [...REQUESTS, otherRequest()] }],
+  ['a word runs into the next one', cleanRun([...ENTRIES.slice(0, 4), chunk('r1.0  ', 0), ...ENTRIES.slice(5)])],
   ['completed, but not whole', cleanRun(without(5))],
   ['an entry of a turn comes after its end', cleanRun(withAt(7, { type: 'typing', turn_id: 't' }), ENTRIES)],
   ['more requests than attempts', { ...cleanRun(), requests: [...REQUESTS, request(2, 4_500, 'node-2')] }],
@@ -161,10 +169,29 @@ test('what went with an epoch is told, not lost; what went without one is lost a
   expect(checkRun({ ...cleanRun(without(5), ENTRIES), mayLose: true }).lost).not.toEqual([])
 })
 
-function acknowledging(id: string) {
-  return cleanRun().clients.map((each) => ({ ...each, acknowledged: new Map([[id, { turn_id: 't' }]]) }))
+function acknowledging(id: string, epoch = 'e1') {
+  return cleanRun().clients.map((each) => ({ ...each, acknowledged: new Map([[id, { turn_id: 't', epoch }]]) }))
 }
 
 function shownMessage(content: string) {
   return cleanRun().clients.map((each) => ({ ...each, messages: new Map([['e1:1', content]]) }))
+}
+
+function withoutPosition(position: string) {
+  return cleanRun().clients.map((each) => ({
+    ...each,
+    positions: new Set([...each.positions].filter((other) => other !== position)),
+  }))
+}
+
+function disagreeing(): Evidence {
+  const run = cleanRun()
+  const clients = ['a word', 'another word'].flatMap((word) =>
+    run.clients.map((each) => ({ ...each, states: new Map([...each.states, ['e0:5', word]]) })),
+  )
+  return { ...run, clients, mayLose: true }
+}
+
+function otherRequest(): SaidByUpstream {
+  return { ...request(2, 4_500, 'node-2'), content: 'one other' }
 }

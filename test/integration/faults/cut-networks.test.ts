@@ -20,32 +20,39 @@ async function proxiedRedis() {
 
 test.runIf(isLong)(`replies of Redis are swallowed, ${FAULTS} times`, TIMEOUT, async () => {
   const proxy = await proxiedRedis()
-  const { chats, random } = await setStage('swallowed', proxy.url)
-  const faults: number[] = []
+  const stage = await setStage('swallowed', proxy.url)
   for (let fault = 0; fault < FAULTS; fault++) {
-    await sleep(1_000 + 1_000 * random.next())
-    faults.push(performance.now())
+    await sleep(1_000 + 1_000 * stage.random.next())
+    await stage.strike()
+    const before = proxy.swallowed
     proxy.swallowReplies()
+    await until(() => proxy.swallowed > before)
   }
   await sleep(1_500)
-  await judge(chats, { scenario: "Redis's replies swallowed by the network", faults })
+  const notes = () => `${proxy.swallowed} packets swallowed`
+  await judge(stage, { scenario: "Redis's replies swallowed by the network", notes })
 })
 
 test.runIf(isLong)(`pub/sub connections are cut, ${FAULTS} times`, TIMEOUT, async () => {
   const proxy = await proxiedRedis()
-  const { chats, random } = await setStage('pubsub', proxy.url)
-  const faults: number[] = []
+  const stage = await setStage('pubsub', proxy.url)
   let cut = 0
   for (let fault = 0; fault < FAULTS; fault++) {
-    await sleep(500 + 1_000 * random.next())
-    faults.push(performance.now())
-    if (random.next() < 0.5) cut += proxy.cutSubscribers()
-    else proxy.swallowWakeUps()
+    await sleep(500 + 1_000 * stage.random.next())
+    await stage.strike()
+    if (stage.random.next() < 0.5) {
+      const subscribers = proxy.cutSubscribers()
+      expect(subscribers).toBeGreaterThan(0)
+      cut += subscribers
+    } else {
+      const before = proxy.swallowed
+      proxy.swallowWakeUps()
+      await until(() => proxy.swallowed > before)
+    }
   }
-  const verdict = await judge(chats, {
+  const verdict = await judge(stage, {
     scenario: 'pub/sub connections cut or gone deaf',
-    faults,
-    notes: () => `${cut} connections cut`,
+    notes: () => `${cut} connections cut, ${proxy.swallowed} wake-ups swallowed`,
   })
   expect(verdict.outcomes).toEqual({ completed: verdict.turns })
 })
@@ -53,10 +60,14 @@ test.runIf(isLong)(`pub/sub connections are cut, ${FAULTS} times`, TIMEOUT, asyn
 test.runIf(isLong)('G2 clients are cut at every frame, and come back to another node each time', TIMEOUT, async () => {
   const redis = await startRedis()
   onTestFinished(() => redis.close())
-  const { chats } = await setStage('cut', redis.url, { isCut: true })
-  const cuts = () => chats.chatters.reduce((sum, { counts }) => sum + counts.connections - 1, 0)
+  const stage = await setStage('cut', redis.url, { isCut: true })
+  const { chatters } = stage.chats
+  const cuts = () => chatters.reduce((sum, { counts }) => sum + counts.connections - 1, 0)
   await until(() => cuts() >= CUTS)
-  const faults = Array.from({ length: cuts() }, () => 0)
-  const verdict = await judge(chats, { scenario: 'clients cut at every frame', faults, recoveries: [] })
+  const verdict = await judge(stage, {
+    scenario: 'clients cut at every frame',
+    recoveries: [],
+    struck: () => ({ faults: cuts(), midAnswer: chatters.reduce((sum, { counts }) => sum + counts.cutInAnswer, 0) }),
+  })
   expect(verdict.outcomes).toEqual({ completed: verdict.turns })
 })

@@ -31,17 +31,17 @@ test(`Redis is frozen for a while, ${FREEZES} times: a clear error, bounded memo
 }, async () => {
   const redis = await startRedis()
   onTestFinished(() => redis.close())
-  const { deployment, chats, random } = await setStage('redis-frozen', redis.url)
+  const stage = await setStage('redis-frozen', redis.url)
+  const { deployment, chats, random } = stage
   // Those whose turn does not run when Redis freezes, and who then say something.
   const others = converse(deployment, { chats: OTHERS, members: 2, redisUrl: redis.url, turns: 0, name: 'other' })
   let asked = 0
-  const faults: number[] = []
   const healing: number[] = []
   let mostMore = 0
   for (let freeze = 0; freeze < FREEZES; freeze++) {
     await sleep(2_000 + 1_000 * random.next())
     const before = deployment.nodes.map(residentBytes)
-    faults.push(performance.now())
+    await stage.strike()
     redis.freeze()
     const answers = others.chatters
       .filter(({ name }) => name.endsWith('/0'))
@@ -64,13 +64,13 @@ test(`Redis is frozen for a while, ${FREEZES} times: a clear error, bounded memo
   expect(checkRun(await others.evidence())).toMatchObject({ lost: [], twice: [], wrongOwner: [], turns: asked })
   const refusals = [...chats.chatters, ...others.chatters].flatMap((chatter) => chatter.refusals)
   const told = Math.max(...refusals)
-  await judge(chats, {
-    scenario: `Redis frozen for ${FROZEN_MS / 1000} s`,
-    faults,
+  await judge(stage, {
+    scenario: 'Redis frozen for a while',
     notes: () =>
-      `${refusals.length} messages refused, the slowest after ${told.toFixed(0)} ms; ready ${Math.max(...healing).toFixed(0)} ms after it; at most ${(mostMore / 2 ** 20).toFixed(0)} MB more a node`,
+      `frozen for ${FROZEN_MS / 1000} s, ${refusals.length} messages refused, the slowest after ${told.toFixed(0)} ms; ready ${Math.max(...healing).toFixed(0)} ms after it; at most ${(mostMore / 2 ** 20).toFixed(0)} MB more a node`,
   })
-  expect(refusals.length).toBeGreaterThan(0)
+  // Everybody who said something while it was frozen was told so.
+  expect(refusals.length).toBeGreaterThanOrEqual(asked)
   expect(told).toBeLessThan(TOLD_MS + SLACK_MS)
   expect(mostMore).toBeLessThan(MORE_BYTES)
 })

@@ -17,20 +17,20 @@ test.runIf(isLong)(
   async () => {
     const redis = await startRedis()
     onTestFinished(() => redis.close())
-    const { deployment, chats } = await setStage('rolling', redis.url, {
+    const stage = await setStage('rolling', redis.url, {
       env: { DRAIN_MS: `${DRAIN_MS}` },
     })
-    const faults: number[] = []
+    const { deployment } = stage
     for (let round = 0; round < ROUNDS; round++) {
       for (const old of [...deployment.nodes]) {
         await sleep(1_000)
         await deployment.start()
         deployment.withdraw(old)
-        faults.push(performance.now())
+        await stage.strike({ node: old })
         await old.server.kill('SIGTERM')
       }
     }
-    const verdict = await judge(chats, { scenario: 'rolling restart of all nodes', faults })
+    const verdict = await judge(stage, { scenario: 'rolling restart of all nodes' })
     expect(verdict.outcomes).toEqual({ completed: verdict.turns })
     expect(verdict.turns).toBeGreaterThan(0)
   },

@@ -28,9 +28,20 @@ export interface Chatter {
   readonly welcomes: readonly number[]
   /** How long after each message an error told that it could not be stored, in ms. */
   readonly refusals: readonly number[]
-  readonly counts: { readonly connections: number; readonly resumed: number; readonly frames: number }
+  readonly counts: ChatterCounts
   seen(): SeenByClient
   close(): void
+}
+
+/** What a member did and got, over all his connections. */
+export interface ChatterCounts {
+  readonly connections: number
+  /** A connection gets another one when its log has another epoch. */
+  readonly welcomes: number
+  readonly resumed: number
+  readonly frames: number
+  /** How often he was cut at a chunk of an answer. */
+  readonly cutInAnswer: number
 }
 
 /** How long a user waits who is to try again, in ms. */
@@ -38,7 +49,7 @@ const TRY_AGAIN_MS = 200
 /** Errors after which the same frame may be well. */
 const PASSING = ['storage', 'busy']
 
-/** Joins at once. `nextUrl` is asked before each connection. `isCutAtEach`: each frame of the log that he gets is his connection's last. */
+/** Joins at once. `nextUrl` is called before each connection. `isCutAtEach`: each frame of the log that he gets is his connection's last. */
 export function createChatter(
   name: string,
   channel: string,
@@ -48,7 +59,8 @@ export function createChatter(
   const witness = createWitness()
   const broken: string[] = []
   const messages = new Map<string, string>()
-  const acks = new Map<string, { turn_id: string }>()
+  const acks = new Map<string, { turn_id: string; epoch: string }>()
+  const positions = new Set<string>()
   const moments: number[] = []
   const welcomes: number[] = []
   const ends = new Map<string, number>()
@@ -59,6 +71,10 @@ export function createChatter(
   const waiting = new Set<() => void>()
   let socket: WebSocket | undefined
   let isClosed = false
+  let connections = 0
+  let cutInAnswer = 0
+  let since = 0
+  let isJoining = false
   /** The ids that the log has which he knows now. */
   let known = new Set<string>()
   /** Everything of the present log up to his joining has been shown. */
@@ -67,7 +83,10 @@ export function createChatter(
   const openSocket = (to: string, events: SocketEvents): ClientSocket => {
     const ws = new WebSocket(to, { perMessageDeflate: false })
     socket = ws
-    ws.on('open', () => events.opened())
+    ws.on('open', () => {
+      connections++
+      events.opened()
+    })
     ws.on('message', (data) => {
       const text = data.toString()
       try {
@@ -125,6 +144,8 @@ export function createChatter(
       witness.take({ ...frame })
       if (frame.type === 'welcome') joined(frame)
       else if ('offset' in frame && frame.offset !== undefined) {
+        if (isJoining) since = witness.offset
+        isJoining = false
         isWhole = true
         if (witness.offset > before) shown(frame, frame.offset)
       }
@@ -135,21 +156,26 @@ export function createChatter(
     outbox.receive(frame)
     outbox.flush()
     for (const look of waiting) look()
-    if (isCutAtEach && 'offset' in frame && frame.type !== 'welcome') socket?.terminate()
+    if (!isCutAtEach || !('offset' in frame) || frame.type === 'welcome' || socket?.readyState !== WebSocket.OPEN)
+      return
+    if (frame.type === 'ai_stream_chunk' || frame.type === 'ai_reasoning_chunk') cutInAnswer++
+    socket.terminate()
   }
 
-  function joined({ offset }: FrameOf<'welcome'>): void {
+  function joined({ offset, resumed }: FrameOf<'welcome'>): void {
     welcomes.push(Date.now())
     if (offset !== 0) return
     // He holds nothing: what was acknowledged under the log that is no more may be gone.
     isWhole = false
+    isJoining = !resumed
+    since = 0
     known = new Set()
-    acks.clear()
   }
 
   function shown(frame: ServerFrame, offset: number): void {
     const now = performance.now()
     moments.push(now)
+    positions.add(`${witness.epoch}:${offset}`)
     if (frame.type === 'user_message') messages.set(`${witness.epoch}:${offset}`, frame.content)
     if (frame.type === 'ai_stream_end') ends.set(frame.turn_id, now)
   }
@@ -157,7 +183,7 @@ export function createChatter(
   function stored(id: string, turn_id: string | undefined): void {
     known.add(id)
     if (turn_id === undefined || !drafts.has(id)) return
-    acks.set(id, { turn_id })
+    acks.set(id, { turn_id, epoch: witness.epoch })
   }
 
   function until(condition: () => boolean): Promise<void> {
@@ -217,7 +243,7 @@ export function createChatter(
     refusals,
     get counts() {
       const { welcomes, resumed, frames } = witness.counts
-      return { connections: welcomes, resumed, frames }
+      return { connections, welcomes, resumed, frames, cutInAnswer }
     },
     seen: () => ({
       name,
@@ -229,6 +255,8 @@ export function createChatter(
       messages,
       turns: witness.turns,
       acknowledged: acks,
+      positions,
+      since,
       broken,
     }),
     close() {

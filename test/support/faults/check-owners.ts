@@ -32,6 +32,9 @@ export function checkOwners(
     for (const [turn_id, turn] of turns) checkWords(`${log.channel} ${turn_id}`, turn, requests, found)
     if (mayLose) continue
     const contents = Map.groupBy(turns.values(), ({ content }) => content)
+    for (const [content, { length }] of byContent)
+      if (content.startsWith(`${log.channel} `) && !contents.has(content))
+        found.push(`${log.channel}: ${length} requests for '${content}', which is not in Redis`)
     for (const [content, answered] of contents)
       checkRequests(`${log.channel} '${content}'`, answered, byContent.get(content) ?? [], found)
   }
@@ -45,6 +48,8 @@ function readTurns(log: LoggedChannel, found: string[]): Map<string, OwnedTurn> 
   for (const { entry, time, offset } of log.records) {
     if (!('turn_id' in entry)) continue
     if (entry.type === 'user_message') begin(entry.turn_id, entry.content)
+    if (entry.type === 'user_message' && !entry.content.startsWith(`${log.channel} `))
+      found.push(`${log.channel}: the message at ${offset} is another chat's`)
     if (entry.type === 'typing' && entry.regenerates !== undefined)
       begin(entry.turn_id, turns.get(entry.regenerates)?.content ?? '')
     const turn = turns.get(entry.turn_id)
@@ -70,6 +75,11 @@ function checkWords(name: string, turn: OwnedTurn, requests: readonly SaidByUpst
       .map((word) => ({ word, afterAttempt })),
   )
   const reasons = turn.reasons.join('').split(' ').slice(0, -1)
+  for (const [said, list] of [
+    [turn.texts.map(({ text }) => text).join(''), words.map(({ word }) => word)],
+    [turn.reasons.join(''), reasons],
+  ] as const)
+    if (said !== list.map((word) => `${word} `).join('')) found.push(`${name}: '${said}' is not word by word`)
   const first = words[0]?.word ?? reasons[0]
   if (first === undefined) {
     if (turn.ended?.outcome === 'completed') found.push(`${name}: completed without a word`)

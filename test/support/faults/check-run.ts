@@ -1,4 +1,4 @@
-import type { EntryOf, Outcome } from '../../../src/protocol/entry.ts'
+import { type EntryOf, isHidden, type Outcome } from '../../../src/protocol/entry.ts'
 import { createWitness, type Witness } from '../witness.ts'
 import { checkOwners } from './check-owners.ts'
 import type { Evidence, LoggedChannel, SeenByClient, Verdict } from './evidence.ts'
@@ -20,7 +20,9 @@ export function checkRun({ logs, clients, requests, mayLose }: Evidence): Verdic
         lost.push(`${log.channel}: turn ${turn_id} has no end`)
     }
     const folded = foldOf(log, twice)
-    for (const client of clients.filter(({ channel }) => channel === log.channel)) {
+    const members = clients.filter(({ channel }) => channel === log.channel)
+    twice.push(...disagreements(members))
+    for (const client of members) {
       const found = compareClient(client, log, folded, mayLose)
       lost.push(...found.lost)
       told += found.told
@@ -39,6 +41,7 @@ export function checkRun({ logs, clients, requests, mayLose }: Evidence): Verdic
     compared,
     turns: sum(outcomes),
     outcomes,
+    brokenOff: logs.reduce((sum, log) => sum + brokenOffIn(log), 0),
   }
 }
 
@@ -60,6 +63,30 @@ function repeatsIn(log: LoggedChannel): string[] {
     if (entry.type === 'typing') once(`typing of ${entry.turn_id}`)
   }
   return found
+}
+
+/** Where two members were shown two things at one position, whether Redis still has it or not. */
+function disagreements(members: readonly SeenByClient[]): string[] {
+  const found: string[] = []
+  const first = new Map<string, { readonly name: string; readonly what: string }>()
+  for (const { name, states, snapshots, messages } of members) {
+    const note = (key: string, what: string) => {
+      const known = first.get(key) ?? { name, what }
+      first.set(key, known)
+      if (known.what !== what) found.push(`${key} was ${known.what} to ${known.name}, and ${what} to ${name}`)
+    }
+    for (const [position, state] of states) if (!snapshots.has(position)) note(`the turn at ${position}`, state)
+    for (const [position, content] of messages) note(`the message at ${position}`, content)
+  }
+  return found
+}
+
+function brokenOffIn(log: LoggedChannel): number {
+  const begun = new Set<string>()
+  for (const { entry } of log.records)
+    if (entry.type === 'ai_stream_chunk' || entry.type === 'ai_reasoning_chunk') begun.add(entry.turn_id)
+  const ends = entriesOf(log, 'ai_stream_end')
+  return ends.filter(({ outcome, turn_id }) => outcome === 'interrupted' && begun.has(turn_id)).length
 }
 
 /** What a client that missed nothing would have been shown. */
@@ -85,8 +112,13 @@ function compareClient(client: SeenByClient, log: LoggedChannel, folded: Witness
     say(`ended at ${client.epoch}:${client.offset}, the log at ${log.epoch}:${head}`)
 
   const messages = new Map<string, string>()
-  for (const { offset, entry } of log.records)
+  for (const { offset, entry } of log.records) {
     if (entry.type === 'user_message') messages.set(`${log.epoch}:${offset}`, entry.content)
+    // Chunks may come joined; what of a text is missing shows in its sum. All else comes at its own offset.
+    const isJoined = isHidden(entry) || entry.type === 'ai_stream_chunk' || entry.type === 'ai_reasoning_chunk'
+    if (!isJoined && offset > client.since && !client.positions.has(`${log.epoch}:${offset}`))
+      say(`it was not shown the ${entry.type} at ${offset}`)
+  }
   const compare = (
     seen: ReadonlyMap<string, string>,
     storedAt: (offset: number, position: string) => string | undefined,
@@ -116,7 +148,8 @@ function compareClient(client: SeenByClient, log: LoggedChannel, folded: Witness
       say(`turn ${turn_id} is '${shown?.text}' (${shown?.outcome}), in Redis '${text}' (${outcome})`)
   }
   for (const turn_id of client.turns.keys()) if (!folded.turns.has(turn_id)) say(`turn ${turn_id} is not in Redis`)
-  for (const [id, { turn_id }] of client.acknowledged) {
+  for (const [id, { turn_id, epoch }] of client.acknowledged) {
+    if (mayLose && epoch !== log.epoch) continue
     const stored = log.records.find(({ entry }) => 'id' in entry && entry.id === id)?.entry
     if (stored === undefined || !('turn_id' in stored) || stored.turn_id !== turn_id)
       say(`${id} was acknowledged as turn ${turn_id} and is not in Redis`)

@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
-import { openRedisLog } from '../../../src/log/redis-log.ts'
+import { createClient, type RedisClient, whenReady } from '../../../src/log/redis-clients.ts'
+import { type ChannelKeys, keysOf } from '../../../src/log/redis-keys.ts'
+import { parseRedisUrl } from '../../../src/log/redis-url.ts'
+import { entrySchema } from '../../../src/protocol/entry.ts'
 import { type Chatter, createChatter } from './chatter.ts'
 import type { Deployment } from './deployment.ts'
 import type { Evidence, LoggedChannel } from './evidence.ts'
@@ -33,12 +36,14 @@ export interface ConversationsOptions {
 /** How long everything may take to end and to be seen when there are no more faults, in ms. */
 const PATIENCE_MS = 60_000
 const POLL_MS = 50
-const ALL = { records: 1_000_000, bytes: 1_000_000_000 }
-const LOG_TTL_MS = 3_600_000
+const REDIS_MS = 5_000
+
+/** Of a stream's id. */
+const offsetOf = (id: string) => Number(id.split('-')[0])
 
 /** Begins them. Each chat asks one thing after the other; what was interrupted is regenerated. Ended with the test. */
 export function converse(
-  { nextUrl, said }: Deployment,
+  { urlAt, said }: Deployment,
   { chats, members, redisUrl, turns = Number.POSITIVE_INFINITY, name = 'chat', isCut = false }: ConversationsOptions,
 ): Conversations {
   let isOver = false
@@ -59,10 +64,12 @@ export function converse(
     }
   }
 
-  for (const channel of channels) {
-    const all = Array.from({ length: members }, (_, n) =>
-      createChatter(`${channel}/${n}`, channel, nextUrl, { isCutAtEach: isCut && n === members - 1 }),
-    )
+  for (const [at, channel] of channels.entries()) {
+    const all = Array.from({ length: members }, (_, n) => {
+      // The members of a chat are on different nodes, and who asks is on each of them in some chat.
+      let turn = at + n
+      return createChatter(`${channel}/${n}`, channel, () => urlAt(turn++), { isCutAtEach: isCut && n === members - 1 })
+    })
     chatters.push(...all)
     if (all[0] !== undefined) asking.push(ask(all[0]))
   }
@@ -71,25 +78,42 @@ export function converse(
     for (const chatter of chatters) chatter.close()
   })
 
-  async function readLogs(): Promise<LoggedChannel[]> {
-    const log = await openRedisLog({ url: redisUrl, ttlMs: LOG_TTL_MS, waitReplicas: 0 })
+  /** Each channel as Redis has it, whatever the log would show of it. */
+  async function readEach<T>(
+    read: (client: RedisClient, keys: ChannelKeys, channel: string) => Promise<T>,
+  ): Promise<T[]> {
+    const target = parseRedisUrl(redisUrl)
+    const client = createClient(target, 'commands', REDIS_MS)
     try {
-      const logs: LoggedChannel[] = []
-      for (const channel of channels) {
-        const page = await log.read(`ai-chat/${channel}`, { epoch: '', offset: 0 }, ALL)
-        if (!page.honoured) throw new Error(`the log of ${channel} does not begin at its first entry`)
-        logs.push({ channel, epoch: page.head.epoch ?? '', records: page.records })
-      }
-      return logs
+      await whenReady(client, target.description, REDIS_MS)
+      const all: T[] = []
+      for (const channel of channels) all.push(await read(client, keysOf(`ai-chat/${channel}`), channel))
+      return all
     } finally {
-      await log.close()
+      client.disconnect()
     }
   }
+
+  const epochOf = async (client: RedisClient, { meta }: ChannelKeys) => (await client.hget(meta, 'epoch')) ?? ''
+
+  const readLogs = () =>
+    readEach(async (client, keys, channel): Promise<LoggedChannel> => {
+      const rows = await client.xrange(keys.log, '-', '+')
+      const records = rows.map(([id, [, time, , text = '']]) => ({
+        offset: offsetOf(id),
+        time: Number(time),
+        entry: entrySchema.parse(JSON.parse(text)),
+      }))
+      return { channel, epoch: await epochOf(client, keys), records }
+    })
 
   /** Answers who is not where his log is, in words. */
   async function behind(): Promise<string[]> {
     const heads = new Map(
-      (await readLogs()).map(({ channel, epoch, records }) => [channel, `${epoch}:${records.length}`]),
+      await readEach(async (client, keys, channel) => {
+        const [last] = await client.xrevrange(keys.log, '+', '-', 'COUNT', 1)
+        return [channel, `${await epochOf(client, keys)}:${last === undefined ? 0 : offsetOf(last[0])}`] as const
+      }),
     )
     const seen = chatters.map((chatter) => chatter.seen())
     return seen.flatMap(({ name, channel, epoch, offset }) => {

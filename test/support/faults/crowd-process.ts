@@ -42,12 +42,13 @@ async function obey(order: CrowdOrder): Promise<CrowdAnswer> {
     case 'tell':
       return {
         seen: chatters.map((chatter) => {
-          const { states, snapshots, messages, turns, acknowledged, ...rest } = chatter.seen()
+          const { states, snapshots, messages, turns, acknowledged, positions, ...rest } = chatter.seen()
           const maps = { states: [...states], snapshots: [...snapshots], messages: [...messages], turns: [...turns] }
           return {
             ...rest,
             ...maps,
             acknowledged: [...acknowledged],
+            positions: [...positions],
             counts: chatter.counts,
             welcomes: chatter.welcomes,
           }

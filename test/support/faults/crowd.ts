@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
+import type { ChatterCounts } from './chatter.ts'
 import type { SeenByClient } from './evidence.ts'
 
 /** What a process of the crowd is asked; it answers each order when it has obeyed. `heads` are `epoch:offset` by channel. */
@@ -15,7 +16,7 @@ type Pairs<M> = M extends ReadonlyMap<infer K, infer V> ? [K, V][] : M extends R
 
 /** A client's evidence as it goes from process to process. */
 type ToldClient = { readonly [K in keyof SeenByClient]: Pairs<SeenByClient[K]> } & {
-  readonly counts: { readonly connections: number; readonly resumed: number; readonly frames: number }
+  readonly counts: ChatterCounts
   readonly welcomes: readonly number[]
 }
 
@@ -26,8 +27,7 @@ export interface CrowdAnswer {
 
 /** What one of the crowd was shown, and when it was welcomed, in ms since 1970. */
 export interface CrowdMember extends SeenByClient {
-  readonly connections: number
-  readonly resumed: number
+  readonly counts: ChatterCounts
   readonly welcomes: readonly number[]
 }
 
@@ -73,14 +73,14 @@ export function startCrowd(clients: number, channels: number, processes: number)
     async members() {
       const answers = await all({ type: 'tell' })
       return answers.flatMap(({ seen = [] }) =>
-        seen.map(({ counts, states, snapshots, messages, turns, acknowledged, ...rest }) => ({
+        seen.map(({ states, snapshots, messages, turns, acknowledged, positions, ...rest }) => ({
           ...rest,
-          ...counts,
           states: new Map(states),
           snapshots: new Set(snapshots),
           messages: new Map(messages),
           turns: new Map(turns),
           acknowledged: new Map(acknowledged),
+          positions: new Set(positions),
         })),
       )
     },

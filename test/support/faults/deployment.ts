@@ -2,13 +2,19 @@ import { onTestFinished } from 'vitest'
 import { type Env, type ServerProcess, spawnServer } from '../server.ts'
 import { startUpstream, type Upstream } from '../upstream.ts'
 import type { SaidByUpstream } from './evidence.ts'
-import type { Random } from './fault-run.ts'
+import { createRandom } from './fault-run.ts'
 
 /** One life of a node. */
 export interface FleetNode {
   /** Such as `node-3`; it is also the key by which the upstream knows it. */
   readonly name: string
   readonly server: ServerProcess
+}
+
+/** A request whose answer may still be on its way. */
+export interface Answering extends SaidByUpstream {
+  /** Neither side has ended it. */
+  readonly isOpen: boolean
 }
 
 /** Nodes over one Redis, with one upstream. What a load balancer would know of the nodes is known here. */
@@ -23,8 +29,10 @@ export interface Deployment {
   withdraw(node: FleetNode): void
   offer(node: FleetNode): void
   kill(node: FleetNode): Promise<void>
-  /** The next node's address, round robin. Throws where there is none. */
-  nextUrl(): string
+  /** The address of one of them, in turns; throws where there is none. */
+  urlAt(turn: number): string
+  /** The answers of which something has been said, and not all: of one node, or of all. */
+  midAnswer(node?: FleetNode): readonly Answering[]
 }
 
 /** How the upstream answers. */
@@ -42,27 +50,33 @@ const REASONS = 3
 /** Starts an upstream and `count` nodes on a Redis; all end when the test has finished. */
 export async function deploy(
   redisUrl: string,
-  { count, answers, random, env = {} }: { count: number; answers: Answers; random: Random; env?: Env },
+  { name, count, answers, env = {} }: { name: string; count: number; answers: Answers; env?: Env },
 ): Promise<Deployment> {
   const upstream = await startUpstream()
   onTestFinished(() => upstream.close())
-  const said: SaidByUpstream[] = []
+  const said: Answering[] = []
   const nodes: FleetNode[] = []
   let started = 0
-  let asked = 0
 
-  upstream.always(async (answer, { index, headers, body }) => {
+  upstream.always(async (answer, { index, headers, body, over }) => {
+    const content = body.messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    // By what is asked, and not by when: that is the machine's.
+    const random = createRandom(`${name} ${content}`)
     const words = random.between(...answers.words)
     const record = {
       index,
       arrivedAt: Date.now(),
       node: String(headers.authorization),
-      content: body.messages.findLast(({ role }) => role === 'user')?.content ?? '',
+      content,
       words: 0,
       reasons: 0,
       isWhole: false,
+      isOpen: true,
     }
     said[index] = record
+    void over.then(() => {
+      record.isOpen = false
+    })
     const pause = () => new Promise((resolve) => setTimeout(resolve, 2 * answers.pauseMs * random.next()))
     for (let n = 0; n < (index % REASONED === 0 ? REASONS : 0); n++) {
       record.reasons++
@@ -115,10 +129,18 @@ export async function deploy(
       withdraw(node)
       await node.server.kill()
     },
-    nextUrl() {
-      const node = nodes[asked++ % nodes.length]
+    urlAt(turn) {
+      const node = nodes[turn % nodes.length]
       if (node === undefined) throw new Error('no node is up')
       return node.server.url
     },
+    midAnswer: (node) =>
+      said.filter(
+        (each) =>
+          each.isOpen &&
+          !each.isWhole &&
+          each.words + each.reasons > 0 &&
+          (node === undefined || each.node === `Bearer ${node.name}`),
+      ),
   }
 }

@@ -30,8 +30,12 @@ export interface SeenByClient {
   /** By `epoch:offset`, what each user's message was that it was shown. */
   readonly messages: ReadonlyMap<string, string>
   readonly turns: ReadonlyMap<string, { readonly text: string; readonly outcome: string | undefined }>
-  /** Its writing frames that the server has acknowledged, by id. Those of an epoch that was lost are not in it. */
-  readonly acknowledged: ReadonlyMap<string, { readonly turn_id: string }>
+  /** Its writing frames that the server has acknowledged, by id, with the epoch under which it did so last. */
+  readonly acknowledged: ReadonlyMap<string, { readonly turn_id: string; readonly epoch: string }>
+  /** Each `epoch:offset` at which it was shown something. */
+  readonly positions: ReadonlySet<string>
+  /** Where its last snapshot ended, under its present epoch: what came after it was shown entry by entry. */
+  readonly since: number
   /** Where the rules of the protocol were broken on one of its connections. */
   readonly broken: readonly string[]
 }
@@ -62,4 +66,6 @@ export interface Verdict {
   readonly compared: number
   readonly turns: number
   readonly outcomes: Readonly<Partial<Record<Outcome, number>>>
+  /** How many turns ended as `interrupted` with a part of their answer. */
+  readonly brokenOff: number
 }

@@ -1,8 +1,9 @@
 /** `npm run test:faults` sets it: the runs whose results docs/reliability.md shows. Else the short ones. */
 export const isLong = process.env.STATEWIRE_FAULTS === 'long'
 
-/** What the random choices of a run begin with: the same number makes the same choices. */
-export const seed = Number(process.env.STATEWIRE_FAULT_SEED ?? Math.floor(Math.random() * 1e9))
+/** What the random choices of a run begin with: the same number makes the same choices. vitest.config.ts draws one for all files. */
+export const seed = Number(process.env.STATEWIRE_FAULT_SEED)
+if (!Number.isInteger(seed)) throw new Error('STATEWIRE_FAULT_SEED is not a whole number')
 
 /** Random numbers of one scenario, repeatable by the run's seed. */
 export interface Random {
