@@ -2,7 +2,15 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { type Appended, LogError } from '../../src/log/channel-log.ts'
 import { keysOf, slotOf } from '../../src/log/redis-keys.ts'
 import { openRedisLog, type RedisLog } from '../../src/log/redis-log.ts'
-import { isReplicating, type RedisSentinel, startCluster, startRedis, startSentinel, until } from '../support/redis.ts'
+import {
+  isReplicating,
+  MASTER_NAME,
+  type RedisSentinel,
+  startCluster,
+  startRedis,
+  startSentinel,
+  until,
+} from '../support/redis.ts'
 import { contentsOf, type Heard, listen, say } from '../support/redis-heard.ts'
 
 const KEY = 'room/a'
@@ -113,6 +121,37 @@ describe('Sentinel', () => {
     expect(heard.flatMap(({ faults }) => faults)).toEqual([])
     // The second node was told once of the epoch that the first had proposed, and of no other since.
     expect(heard.map(({ resets }) => resets)).toEqual([[], [{ epoch: 'e1', offset: 0 }]])
+  })
+
+  test('G8 confirmed by one replica, and another one is promoted: what that one lacks is lost, and told as a new epoch', async () => {
+    const { redis, nodes, heard } = await deploy(1)
+    const [, behind] = redis.replicas
+    // Sentinel looks at this before it looks at who has more, which it asks every ten seconds otherwise.
+    await behind?.call('config', 'set', 'replica-priority', 1)
+    for (const sentinel of redis.sentinels) {
+      await sentinel.call('sentinel', 'debug', 'info-period', 100)
+      await until(async () => JSON.stringify(await sentinel.call('sentinel', 'replicas', MASTER_NAME)).includes('"1"'))
+    }
+    await say(nodes[0], KEY, 'kept')
+    await until(async () => Number(await behind?.call('exists', keysOf(KEY).log)) === 1)
+    const [, address] = /laddr=(\S+)/.exec(String(await behind?.call('client', 'list', 'type', 'master'))) ?? []
+    behind?.freeze()
+    await redis.master.call('client', 'kill', 'addr', address ?? '')
+    for (const content of ['lost 1', 'lost 2']) {
+      // The other replica has confirmed it.
+      expect(await say(nodes[0], KEY, content, { seenHead: heard[0].offset })).toMatchObject({ epoch: 'e1' })
+    }
+    await Promise.all(heard.map((each) => each.said('lost 2')))
+    await redis.master.kill()
+    behind?.wake()
+    await failedOver(redis)
+
+    expect(await redis.masterPort()).toBe(behind?.port)
+    await Promise.all(heard.map((each) => until(() => each.epoch !== 'e1')))
+    await insist(nodes[1], heard[1], KEY, 'after')
+    await Promise.all(heard.map((each) => each.said('after')))
+    expect(await contentsOf(nodes[0], KEY)).toEqual(['kept', 'after'])
+    expect(heard.flatMap(({ faults }) => faults)).toEqual([])
   })
 })
 
