@@ -161,7 +161,7 @@ export abstract class Channel implements Follower {
     this.#reading = reading
     reading.then(
       () => {
-        for (const member of this.members) member.logIsReset()
+        if (reading === this.#reading) for (const member of this.members) member.logIsReset()
       },
       (error: unknown) => {
         if (reading !== this.#reading) return
