@@ -2,12 +2,13 @@ import { defineConfig } from 'vitest/config'
 
 /**
  * One at a time, each in a process of its own. Either they do something to their process, or measure of it, that must not
- * meet another file's; or half a second more than Redis's timeout or lease fails them, which a busy neighbour costs.
+ * meet another file's; or half a second more than a timeout or a lease fails them, which a busy neighbour may cost.
  */
 const ALONE = [
   'test/machines/rules.test.ts',
   'test/integration/slow-reader.test.ts',
   'test/integration/floods.test.ts',
+  'test/integration/redis-away.test.ts',
   'test/integration/faults/frozen-redis.test.ts',
   'test/log/redis-faults.test.ts',
   'test/coordination/redis-coordination-faults.test.ts',
