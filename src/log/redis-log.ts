@@ -89,6 +89,8 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   const inOrder = createInOrder()
   const newNonce = createUniqueNames()
   const running = new Set<Promise<unknown>>()
+  /** Channels that are being entered in the index by which they are found when they may be forgotten. */
+  const notings = new Set<Promise<unknown>>()
   const renewed = new Map<string, number>()
   let closing: Promise<void> | undefined
   let waiting = 0
@@ -167,12 +169,15 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     const noting = inTime(() => upkeep.created(key, time)).catch(() => {
       // Redis forgets the channel by itself, a while later than this process would have.
     })
-    running.add(noting)
-    void noting.then(() => running.delete(noting))
+    for (const all of [running, notings]) {
+      all.add(noting)
+      void noting.then(() => all.delete(noting))
+    }
   }
 
   async function expire(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]> {
     const time = Math.floor(now())
+    await Promise.all(notings)
     for (const key of renewed.keys()) if (!keep.has(key)) renewed.delete(key)
     for (const key of keep) {
       if (time - (renewed.get(key) ?? 0) < ttlMs / RENEWALS) continue

@@ -17,7 +17,9 @@ async function followAll(url: string, names: readonly string[]) {
 /** Resolves when a Redis has been asked for a sign of life twice: then the first was heard. */
 async function answered(redis: RedisProcess) {
   await redis.call('config', 'resetstat')
-  await until(async () => Number(/hget:calls=(\d+)/.exec(String(await redis.call('info', 'commandstats')))?.[1]) > 1)
+  await until(
+    async () => Number(/cmdstat_time:calls=(\d+)/.exec(String(await redis.call('info', 'commandstats')))?.[1]) > 1,
+  )
 }
 
 test('C18 a Redis that is frozen, then gone, is told once each time, within a second', async () => {
