@@ -5,6 +5,7 @@ import { createClient, serverOf, whenReady } from './redis-clients.ts'
 import { keepComparing } from './redis-comparison.ts'
 import { createConfirmed } from './redis-confirm.ts'
 import { failure, type RedisClock, realClock, untilDeadline } from './redis-deadline.ts'
+import { createRedisExpiry } from './redis-expiry.ts'
 import { createFeeds } from './redis-feeds.ts'
 import { createInOrder } from './redis-in-order.ts'
 import { keysOf, PROBE_KEYS } from './redis-keys.ts'
@@ -52,8 +53,7 @@ const ON_ITS_WAY_MS = 50
 const WAIT_PART = 0.4
 /** How many characters may wait for Redis. */
 const MAX_WAITING = 64 * 1024 * 1024
-/** A channel with members is renewed several times in its life, and outlives a while without Redis. */
-const RENEWALS = 4
+/** A channel with members outlives a while without Redis. */
 const KEPT_PART = 1.5
 const KEPT_MORE_MS = 300_000
 const PROBE_MS = 60_000
@@ -89,9 +89,6 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   const inOrder = createInOrder()
   const newNonce = createUniqueNames()
   const running = new Set<Promise<unknown>>()
-  /** Channels that are being entered in the index by which they are found when they may be forgotten. */
-  const notings = new Set<Promise<unknown>>()
-  const renewed = new Map<string, number>()
   let closing: Promise<void> | undefined
   let waiting = 0
   let retries = 0
@@ -121,6 +118,8 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   })
 
   const comparison = keepComparing(client, feeds, clock, () => wakeUps.tend())
+
+  const expiry = createRedisExpiry({ upkeep, ttlMs, now, inTime, onForgotten: feeds.forgotten })
 
   /** What is asked before the log closes is finished. */
   async function ask<T>(work: () => Promise<T>): Promise<T> {
@@ -166,30 +165,9 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   }
 
   function noteCreated(key: string, time: number): void {
-    const noting = inTime(() => upkeep.created(key, time)).catch(() => {
-      // Redis forgets the channel by itself, a while later than this process would have.
-    })
-    for (const all of [running, notings]) {
-      all.add(noting)
-      void noting.then(() => all.delete(noting))
-    }
-  }
-
-  async function expire(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]> {
-    const time = Math.floor(now())
-    await Promise.all(notings)
-    for (const key of renewed.keys()) if (!keep.has(key)) renewed.delete(key)
-    for (const key of keep) {
-      if (time - (renewed.get(key) ?? 0) < ttlMs / RENEWALS) continue
-      await inTime(() => upkeep.keep(key, time))
-      renewed.set(key, time)
-    }
-    const expired: string[] = []
-    for await (const key of upkeep.expire(appendedBefore, keep)) {
-      expired.push(key)
-      feeds.forgotten(key)
-    }
-    return expired
+    const noting = expiry.created(key, time)
+    running.add(noting)
+    void noting.then(() => running.delete(noting))
   }
 
   async function close(): Promise<void> {
@@ -216,7 +194,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     follow: feeds.follow,
     unfinished: () => ask(() => failing(upkeep.unfinished())),
     fold: (endedBefore) => ask(() => failing(upkeep.fold(endedBefore))),
-    expire: (appendedBefore, keep) => ask(() => failing(expire(appendedBefore, keep))),
+    expire: (appendedBefore, keep) => ask(() => failing(expiry.expire(appendedBefore, keep))),
     async check() {
       const keys = target.kind === 'cluster' ? PROBE_KEYS : PROBE_KEYS.slice(0, 1)
       await ask(() => inTime(() => Promise.all(keys.map((key) => store.write(PROBE, [key], [PROBE_MS])))))
