@@ -1,6 +1,6 @@
 import type { Clock } from '../actor/clock.ts'
 import type { Coordination } from '../coordination/coordination.ts'
-import type { ChannelLog } from '../log/channel-log.ts'
+import type { ChannelLog, ReadLimit } from '../log/channel-log.ts'
 
 /** What every channel is made of. */
 export interface ChannelParts {
@@ -9,5 +9,7 @@ export interface ChannelParts {
   readonly clock: Clock
 }
 
-/** How much is read from the log at once. */
-export const PAGE = { records: 512, bytes: 32 * 1024 }
+/** How much is read from the log at once for one member, who may be slow. */
+export const PAGE: ReadLimit = { records: 512, bytes: 32 * 1024 }
+/** How much where a whole log is read: large messages do not take a way to the store each. */
+export const LOAD_PAGE: ReadLimit = { records: 512, bytes: 256 * 1024 }

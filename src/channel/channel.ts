@@ -6,7 +6,7 @@ import { type Entry, isHidden } from '../protocol/entry.ts'
 import type { Position } from '../protocol/position.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
 import { createAwaitedOffsets } from './awaited-offsets.ts'
-import { type ChannelParts, PAGE } from './channel-parts.ts'
+import { type ChannelParts, LOAD_PAGE, PAGE } from './channel-parts.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -82,7 +82,7 @@ export abstract class Channel implements Follower {
     if (!this.#isRead) this.#beginAt(epoch)
     let offset = 0
     for (let more = head.offset > 0; more; ) {
-      const page = await this.log.read(this.key, { epoch, offset }, PAGE)
+      const page = await this.log.read(this.key, { epoch, offset }, LOAD_PAGE)
       if (load !== this.#loads) return this.#overtaken()
       if (!page.honoured) return this.load(false, proposed)
       if (this.#isRead) records.push(...page.records)

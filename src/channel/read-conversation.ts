@@ -1,6 +1,6 @@
 import { type ChannelLog, LogError } from '../log/channel-log.ts'
 import type { HistoryMessage } from '../protocol/server-frame.ts'
-import { PAGE } from './channel-parts.ts'
+import { LOAD_PAGE } from './channel-parts.ts'
 import { apply, createChatState, historyOf } from './chat-state.ts'
 
 /** The last messages of an older conversation, read from its channel's log. SPEC.md G12. Rejects with LogError. */
@@ -14,7 +14,7 @@ export async function readConversation(
   const state = createChatState()
   let history: HistoryMessage[] = []
   for (let offset = 0; ; ) {
-    const page = await log.read(key, { epoch, offset }, PAGE)
+    const page = await log.read(key, { epoch, offset }, LOAD_PAGE)
     if (!page.honoured) throw new LogError('failed', `the log of ${key} could not be read from its beginning`)
     for (const { entry } of page.records) {
       const wasCurrent = state.conversation_id === conversation_id

@@ -1,8 +1,14 @@
 import { LUA_COUNTED, LUA_STORE, script } from './redis-script.ts'
 
+/** How many rows of the stream are fetched at once at most. */
+const BATCH = 16
+
 /**
  * Reads a channel after an offset: epoch (empty without entries), the offset up to which it is shown, and the rows, each
  * offset, time, text, and the first offset of the folded turn that it belongs to, or empty. A page ends as `takePage` has it.
+ *
+ * It fetches little more than it answers, whatever the sizes: rows in batches that begin with one and grow as the limit
+ * allows by the average so far, folded turns one by one.
  *
  * `seen` is 1 where a follower of this deployment had got the position: a head below it means that the store was rolled
  * back, and the channel gets its new epoch now, not only with the next append. (A client's position proves nothing.)
@@ -23,43 +29,52 @@ if seen == '1' and epoch == known[1] and after > head then
 end
 if limit == 0 or after >= shown or (after > 0 and epoch ~= known[1]) then return {known[1], shown, {}} end
 
-local folds, nextFold = {}, 1
-if redis.call('EXISTS', folded) == 1 then
-  folds = redis.call('ZRANGE', folded, '(' .. ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, limit + 1, 'WITHSCORES')
-end
-local chunk, at, pos, size = {}, 1, after, math.min(limit + 1, 100)
-local more = true
-local function entry()
-  if at > #chunk and more then
-    chunk = redis.call('XRANGE', log, '(' .. string.format('%.0f', pos) .. '-0', known[3] .. '-0', 'COUNT', size)
-    at, more = 1, #chunk == size
-    if #chunk > 0 then pos = tonumber(string.match(chunk[#chunk][1], '^%d+')) end
+local rows, used, last = {}, 0, after
+local batch, at, size, rowPlace = {}, 1, 0, after
+local function nextRow()
+  if at > #batch and #batch == size then
+    local average = #rows > 0 and used / #rows or bytes
+    size = math.max(1, math.min(size * 2, ${BATCH}, limit + 1 - #rows, math.ceil((bytes - used) / average)))
+    batch = redis.call('XRANGE', log, '(' .. string.format('%.0f', rowPlace) .. '-0', known[3] .. '-0', 'COUNT', size)
+    at = 1
+    if #batch > 0 then rowPlace = tonumber(string.match(batch[#batch][1], '^%d+')) end
   end
-  return chunk[at]
+  return batch[at]
 end
 
-local rows, used, last = {}, 0, after
+local hasFolds = redis.call('EXISTS', folded) == 1
+local fold, place, first, foldTime, textAt
+local function nextFold(from)
+  local above = '(' .. string.format('%.0f', from)
+  local found = redis.call('ZRANGE', folded, above, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  hasFolds, fold, place = #found > 0, found[1], tonumber(found[2])
+  if fold then first, foldTime, textAt = string.match(fold, '^(%d+) (%d+) ()') end
+  first = tonumber(first)
+end
+if hasFolds then nextFold(after) end
+
 while true do
-  local row = entry()
+  local row = nextRow()
   local offset = row and tonumber(string.match(row[1], '^%d+'))
-  local fold = folds[nextFold]
-  local place = fold and tonumber(folds[nextFold + 1])
-  local first, time, text
-  if fold then first, time, text = string.match(fold, '^(%d+) (%d+) (.*)$') end
-  local from
-  if fold and (not row or place < offset) then
-    offset, from, nextFold = place, tonumber(first), nextFold + 2
+  local isFold = hasFolds and (not row or place < offset)
+  local time, text, from
+  if isFold then
+    offset, time, text, from = place, foldTime, string.sub(fold, textAt), first
   elseif row then
-    time, text, at = row[2][2], row[2][4], at + 1
-    if fold and tonumber(first) < offset then from = tonumber(first) end
+    time, text = row[2][2], row[2][4]
+    if hasFolds and first < offset then from = first end
   else
     break
   end
-  local inside = from and from <= last
+  local isInside = from and from <= last
   used = used + #text
-  if #rows > 0 and not inside and (#rows >= limit or used > bytes) then break end
+  if #rows > 0 and not isInside and (#rows >= limit or used > bytes) then break end
   rows[#rows + 1] = {offset, time, text, from or ''}
   last = offset
+  -- What stands next can only be inside a folded turn that has begun: else the page is full without looking at it.
+  local isFull = #rows >= limit or used >= bytes
+  if isFull and (isFold or not hasFolds or first > last) then break end
+  if isFold then nextFold(place) else at = at + 1 end
 end
 return {known[1], shown, rows}
 `)

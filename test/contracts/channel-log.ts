@@ -256,6 +256,32 @@ export function channelLogContract(
         expect(result.head).toEqual({ epoch: 'e1', offset: 4 })
       })
 
+      test('a page holds all that its limit allows, whatever the sizes of the records', async () => {
+        const sizes = [1, 1, 1, 900, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 900, 900, 1, 1, 3_000, 1, 1, 300, 300, 1]
+        for (const [n, size] of sizes.entries()) await say(`${n} `.padEnd(size, 'x'))
+        const all = await records()
+        if (all === 'not honoured') throw new Error(all)
+        for (const limit of [
+          { records: 5, bytes: 1e9 },
+          { records: 100, bytes: 1_000 },
+          { records: 100, bytes: 2_000 },
+          { records: 7, bytes: 1_500 },
+        ]) {
+          for (let from = 0; from < all.length; ) {
+            const page = await offsets('room/a', { epoch: 'e1', offset: from }, limit)
+            let to = from + 1
+            let bytes = all[from]?.text.length ?? 0
+            while (to < all.length && to - from < limit.records) {
+              bytes += all[to]?.text.length ?? 0
+              if (bytes > limit.bytes) break
+              to++
+            }
+            expect(page).toEqual(all.slice(from, to).map(({ offset }) => offset))
+            from = to
+          }
+        }
+      })
+
       test('sees what was asked to be appended before it', async () => {
         const appends = [say('one'), say('two')]
         const [head, found, record] = await Promise.all([
@@ -412,6 +438,35 @@ export function channelLogContract(
             read.push(...page)
           }
           expect(read).toEqual([1, 2, 6, 7, 8, 9])
+        }
+      })
+
+      test('G7 of folded turns one after the other, a page holds what its limit allows', async () => {
+        const all: Entry[] = []
+        for (const [n, size] of [10, 2_000, 10, 10, 2_000, 2_000].entries()) {
+          const id = `t${n}`
+          all.push(user(id), typing(id), chunk(id, 'x'.repeat(size)), user(`w${n}`), chunk(id, 'y'), end(id))
+        }
+        await tell(key, all)
+        expect(await log.fold(time + 1)).toBe(6)
+        const whole = await offsets(key)
+        for (const limit of [
+          { records: 1, bytes: 1e9 },
+          { records: 4, bytes: 1e9 },
+          { records: 100, bytes: 1_000 },
+          { records: 100, bytes: 3_000 },
+        ]) {
+          const read: number[] = []
+          for (let offset = 0; offset < 36; offset = read.at(-1) ?? 36) {
+            const page = await records(key, { epoch: 'e1', offset }, limit)
+            if (page === 'not honoured') throw new Error(`not honoured at ${offset}`)
+            // (What waited within a turn goes with its answer.)
+            expect(page.length).toBeLessThanOrEqual(limit.records + 2)
+            if (page.length > 3)
+              expect(page.slice(0, -2).reduce((sum, { text }) => sum + text.length, 0)).toBeLessThanOrEqual(limit.bytes)
+            read.push(...page.map((record) => record.offset))
+          }
+          expect(read).toEqual(whole)
         }
       })
 
