@@ -1,8 +1,10 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { VARIABLES } from '../../src/config-variables.ts'
 import { temporaryDirectory } from '../support/server.ts'
@@ -37,6 +39,20 @@ test('systemd understands the unit, and finds little that it leaves open', () =>
 test('a misspelt setting of the unit would be found', () => {
   expect(analyze(UNIT.replace('NoNewPrivileges', 'NoNewPrivilege'), 'verify').output).toContain('NoNewPrivilege')
 })
+
+test('a start without its Redis ends by a failure, and the unit tries again, for ever and not at once', async () => {
+  const [program = '', ...args] = setting('ExecStart').split(' ')
+  expect(program).toBe('/usr/bin/node')
+  const env = { ...process.env, REDIS_URL: 'redis://127.0.0.1:1' }
+  const source = args.map((arg) => arg.replace('/opt/statewire/dist/src/main.js', join(ROOT, 'src/main.ts')))
+  const child = spawn(process.execPath, source, { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const [told, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+  expect({ code, told }).toEqual({ code: 1, told: expect.stringContaining('cannot be reached') })
+  expect([setting('Restart'), setting('RestartSec')]).toEqual(['on-failure', '3'])
+  // By default, systemd gives up after five starts in ten seconds.
+  expect(UNIT.slice(0, UNIT.indexOf('[Service]'))).toMatch(/^StartLimitIntervalSec=0$/m)
+}, 20_000)
 
 test('the unit sets what the server knows, and gives it the time that it may take to stop', () => {
   const pairs = setting('Environment')
