@@ -15,7 +15,7 @@ export interface Waiter {
   granted(release: () => void): void
   /** The place in the order of service, from 1: once it is known, and then as it changes. */
   moved(position: number): void
-  /** Too many wait. Nothing more is told. */
+  /** Too many wait: at once, or later, when one whose key has fewer waiting took the place. Nothing more is told. */
   refused(): void
 }
 
@@ -27,7 +27,8 @@ export interface Ticket {
 
 /**
  * A bounded queue that is fair between keys: it serves one request of each key in turn, so that nobody waits behind one
- * user's hundred. SPEC.md Q4, C12.
+ * user's hundred. Where it is full, the key with most waiting gives up its last place to one that has at least two fewer, so
+ * that nobody is shut out by one user's hundred either. SPEC.md Q4, C12.
  */
 export interface FairQueue {
   /** Asks to run on behalf of a key: whoever one is to be fair to. */

@@ -36,19 +36,38 @@ export interface Lanes<T> {
   remove(place: Place<T>): void
   /** How many values are in. */
   size(): number
+  /** How many of them are of a key. */
+  sizeOf(key: string): number
+  /** The lane with most in it; of several, the one that has been as long for the longest time. */
+  longest(): Lane<T> | undefined
 }
 
 /** Empty lanes are forgotten at once, so that keys cost nothing. */
 export function createLanes<T>(): Lanes<T> {
   const byKey = new Map<string, Lane<T>>()
   const list: List<Lane<T>> = { first: undefined, last: undefined }
+  /** The lanes by how much is in them, to find the longest one. */
+  const bySize = new Map<number, Set<Lane<T>>>()
+  let longest = 0
   let size = 0
+
+  function resize(lane: Lane<T>, to: number): void {
+    const before = bySize.get(lane.size)
+    before?.delete(lane)
+    if (before?.size === 0) bySize.delete(lane.size)
+    lane.size = to
+    if (to > 0) bySize.set(to, (bySize.get(to) ?? new Set()).add(lane))
+    // A lane's size changes by one, and so does the greatest.
+    if (to > longest) longest = to
+    else if (!bySize.has(longest)) longest--
+  }
 
   function remove(place: Place<T>): void {
     const { lane } = place
     unlink(lane.places, place)
     size--
-    if (--lane.size > 0) return
+    resize(lane, lane.size - 1)
+    if (lane.size > 0) return
     unlink(list, lane)
     byKey.delete(lane.key)
   }
@@ -64,7 +83,7 @@ export function createLanes<T>(): Lanes<T> {
       }
       const place: Place<T> = { value, lane, previous: undefined, next: undefined }
       append(lane.places, place)
-      lane.size++
+      resize(lane, lane.size + 1)
       size++
       return place
     },
@@ -81,6 +100,8 @@ export function createLanes<T>(): Lanes<T> {
     },
     remove,
     size: () => size,
+    sizeOf: (key) => byKey.get(key)?.size ?? 0,
+    longest: () => bySize.get(longest)?.values().next().value,
   }
 }
 

@@ -84,9 +84,19 @@ export function createLocalQueue(options: LocalQueueOptions): LocalQueue {
     queued.waiter.moved(position)
   }
 
+  /** The last one of the longest lane makes room for one whose lane is then no longer than that. */
+  function makeRoomFor(key: string): boolean {
+    const lane = lanes.longest()
+    const last = lane?.places.last
+    if (lane === undefined || last === undefined || lanes.sizeOf(key) + 1 >= lane.size) return false
+    leave(last)
+    last.value.waiter.refused()
+    return true
+  }
+
   return {
     request(key, waiter) {
-      if (!isFree() && lanes.size() >= limit) {
+      if (!isFree() && lanes.size() >= limit && !makeRoomFor(key)) {
         waiter.refused()
         return { cancel() {} }
       }

@@ -7,6 +7,7 @@ import { script, timedScript } from '../log/redis-script.ts'
  * - `numbers` hash: ticket → its number, while it waits.
  * - `arrivals` sorted set, all of score 0: `<lane>:<number>:<ticket>`, so that a lane's own can be listed.
  * - `lanes` sorted set: what tag the next request of a lane gets at least.
+ * - `sizes` sorted set: how many of a lane wait.
  * - `state` hash: `tag`, where the service has come to; `number`, the last one given.
  * - `owners` sorted set: processes by the time at which they are dead, if they do not say that they live.
  *
@@ -16,9 +17,12 @@ import { script, timedScript } from '../log/redis-script.ts'
  * all begins anew.
  */
 
-/** `publish`, `channel`: how the owners of granted tickets are told; a name is `<channel><owner>`. ARGV of every script. */
+/**
+ * `publish`, `channel`: how the owners of tickets are told: `<ticket>` is granted, `!<ticket>` is refused; a name is
+ * `<channel><owner>`. ARGV of every script.
+ */
 const LUA_QUEUE = `
-local running, waiting, numbers, arrivals, lanes, state, owners = unpack(KEYS)
+local running, waiting, numbers, arrivals, lanes, sizes, state, owners = unpack(KEYS)
 local owner, concurrency, publish, channel = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
 local function now()
@@ -33,14 +37,16 @@ local function ownerOf(ticket) return string.match(ticket, '^[^:]+') end
 local function laneOf(ticket) return string.match(ticket, '[^:]+$') end
 
 local function forget(ticket, number)
+  local lane = laneOf(ticket)
   redis.call('HDEL', numbers, ticket)
   redis.call('ZREM', waiting, number .. ':' .. ticket)
-  redis.call('ZREM', arrivals, laneOf(ticket) .. ':' .. number .. ':' .. ticket)
+  redis.call('ZREM', arrivals, lane .. ':' .. number .. ':' .. ticket)
+  if tonumber(redis.call('ZINCRBY', sizes, -1, lane)) <= 0 then redis.call('ZREM', sizes, lane) end
 end
 
 local function beginAnewIfEmpty()
   if redis.call('ZCARD', waiting) > 0 then return end
-  redis.call('DEL', lanes)
+  redis.call('DEL', lanes, sizes)
   redis.call('HDEL', state, 'tag')
 end
 
@@ -58,6 +64,17 @@ local function cancel(ticket, number)
   redis.call('ZADD', lanes, 'XX', tag, lane)
   forget(ticket, number)
   beginAnewIfEmpty()
+end
+
+-- The last one of the longest lane makes room for one whose lane is then no longer than that, and its owner is told.
+local function makeRoomFor(lane)
+  local longest, size = unpack(redis.call('ZREVRANGE', sizes, 0, 0, 'WITHSCORES'))
+  if not longest or tonumber(redis.call('ZSCORE', sizes, lane) or 0) + 1 >= tonumber(size) then return false end
+  local last = redis.call('ZREVRANGEBYLEX', arrivals, '(' .. longest .. ';', '(' .. longest .. ':', 'LIMIT', 0, 1)[1]
+  local number, ticket = string.match(last, '^[^:]+:(%d+):(.+)$')
+  cancel(ticket, number)
+  redis.call(publish, channel .. ownerOf(ticket), '!' .. ticket)
+  return true
 end
 
 -- Grants what is free, and answers the tickets of the process that asks; the others are told.
@@ -118,13 +135,14 @@ if redis.call('SCARD', running) < concurrency and waits == 0 then
   redis.call('SADD', running, ticket)
   return 0
 end
-if waits >= tonumber(limit) then return -1 end
 local lane = laneOf(ticket)
+if waits >= tonumber(limit) and not makeRoomFor(lane) then return -1 end
 number = string.format('%016.0f', redis.call('HINCRBY', state, 'number', 1))
 local tag = math.max(tonumber(redis.call('HGET', state, 'tag') or 0), tonumber(redis.call('ZSCORE', lanes, lane) or 0))
 redis.call('ZADD', lanes, precise(tag + 1), lane)
 redis.call('ZADD', waiting, precise(tag), number .. ':' .. ticket)
 redis.call('ZADD', arrivals, 0, lane .. ':' .. number .. ':' .. ticket)
+redis.call('ZINCRBY', sizes, 1, lane)
 redis.call('HSET', numbers, ticket, number)
 return redis.call('ZRANK', waiting, number .. ':' .. ticket) + 1
 `)

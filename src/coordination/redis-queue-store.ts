@@ -6,7 +6,7 @@ import { CLAIM, LEAVE_QUEUE, RELEASE, RENEW_QUEUE, REQUEST } from './redis-queue
 
 /** One process's way to a queue in Redis. All reject as {@link RedisAsk} does. */
 export interface RedisQueueStore {
-  /** The pub/sub channel on which a process is told what was granted to it by others: the ticket. */
+  /** The pub/sub channel on which a process is told what others' doings granted or refused it: `<ticket>`, `!<ticket>`. */
   readonly channel: string
   /** Answers the position; 0 where it runs, -1 where too many wait. */
   request(ticket: string): Promise<number>
@@ -50,7 +50,9 @@ const renewal = z.tuple([z.number(), tickets, z.array(z.number())])
 export function createRedisQueueStore(options: RedisQueueStoreOptions): RedisQueueStore {
   const { ask, clock, name, owner, concurrency, limit, publish, published, aliveMs, patienceMs } = options
   const base = `sw:{queue-${name}}:`
-  const keys = ['running', 'waiting', 'numbers', 'arrivals', 'lanes', 'state', 'owners'].map((key) => base + key)
+  const keys = ['running', 'waiting', 'numbers', 'arrivals', 'lanes', 'sizes', 'state', 'owners'].map(
+    (key) => base + key,
+  )
   const granted = `${base}granted:`
   const common = [owner, concurrency, publish, published(granted)]
   /** How far Redis's clock is ahead of this one; rather less than more. */

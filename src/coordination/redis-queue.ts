@@ -6,10 +6,10 @@ import { createRedisQueueStore, type RedisQueueStoreOptions } from './redis-queu
 
 /** A queue that all processes share. */
 export interface RedisQueue extends FairQueue {
-  /** The pub/sub channel on which it is told what was granted to it by other processes. */
+  /** The pub/sub channel on which it is told what became of its tickets by others' doing. */
   readonly channel: string
-  /** A ticket was granted, by another process. */
-  heard(ticket: string): void
+  /** What was told there. */
+  heard(message: string): void
   /**
    * Says that this process lives, and puts right what Redis has; answers whether it answered. `isSteady`: it has done so for
    * a lease, in which all who live have said what they run. Only then the dead are taken out, and Redis is asked for more.
@@ -40,6 +40,8 @@ interface Own {
 const LANE_CHARACTERS = 16
 const RUNS = 0
 const REFUSED = -1
+/** In what is heard: before a ticket that lost its place to another. */
+const REFUSAL = '!'
 
 /**
  * What Redis has is the truth, and each renewal puts right what is otherwise: a grant that was not heard, a release that did
@@ -175,9 +177,15 @@ export function createRedisQueue(options: RedisQueueOptions): RedisQueue {
     }
   }
 
-  function heard(ticket: string): void {
-    const own = owns.get(ticket)
-    if (own !== undefined && own.state !== 'running') grant(own)
+  function heard(message: string): void {
+    const own = owns.get(message.replace(REFUSAL, ''))
+    if (own === undefined || own.state === 'running') return
+    if (message === own.ticket) grant(own)
+    else {
+      // A renewal may have found it before, and asked again: what Redis has of it then is given back.
+      giveUp(own)
+      own.waiter.refused()
+    }
   }
 
   /** Compares what Redis has with what this process had when it asked. */

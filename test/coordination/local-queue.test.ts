@@ -79,7 +79,7 @@ describe('the queue of one process', () => {
   test('Q4 one that is cancelled while it waits is not served, and makes room', () => {
     const { ask, served, release, cancel, queue } = setUp({ concurrency: 1, limit: 3 })
     for (const name of ['first', 'a1', 'a2', 'a3']) ask('a', name)
-    expect(ask('b', 'refused')).toBe(false)
+    expect(ask('a', 'refused')).toBe(false)
     cancel('a2')
     cancel('a2')
     expect(queue.waiting()).toBe(2)
@@ -193,7 +193,7 @@ describe('the queue of one process', () => {
     expect(told).toEqual(['a2:3'])
   })
 
-  test('Q4 random requests, cancels and releases: bounds hold, and every position told is the true one', () => {
+  test('Q4 C12 random requests, cancels and releases: bounds hold, who has most waiting loses a place, and every position told is the true one', () => {
     const { clock } = setUp({ concurrency: 1, limit: 0 })
     const queue = createLocalQueue({ clock, concurrency: 3, limit: 40 })
     let seed = 7
@@ -202,14 +202,22 @@ describe('the queue of one process', () => {
       return seed % below
     }
     const waiting = new Map<number, Ticket>()
+    const keys = new Map<number, string>()
+    const waitingOf = (key: string) => [...waiting.keys()].filter((id) => keys.get(id) === key).length
+    const mostWaiting = () => Math.max(...[...waiting.keys()].map((id) => waitingOf(keys.get(id) ?? '')))
+    const refusals = { atOnce: 0, later: 0 }
+    let asking = ''
     const running = new Map<number, () => void>()
     const expected = new Map<number, number>()
     const pick = <V>(map: Map<number, V>) => [...map][random(map.size)]
     for (let id = 0; id < 20_000; id++) {
-      const turn = random(3)
-      if (turn === 0) {
+      const turn = random(5)
+      if (turn > 1) {
         let isTaken = true
-        const ticket = queue.request(`user${random(6)}`, {
+        const key = `user${random(6)}`
+        keys.set(id, key)
+        asking = key
+        const ticket = queue.request(key, {
           granted(release) {
             waiting.delete(id)
             running.set(id, release)
@@ -217,11 +225,22 @@ describe('the queue of one process', () => {
           moved: (position) => expected.set(id, position),
           refused() {
             isTaken = false
+            expect(waiting.size).toBe(40)
+            const [own, most] = [waitingOf(key), mostWaiting()]
+            if (!waiting.delete(id)) {
+              refusals.atOnce++
+              expect(own).toBeGreaterThanOrEqual(most - 1)
+            } else {
+              refusals.later++
+              expect(own).toBe(most)
+              expect(waitingOf(asking)).toBeLessThanOrEqual(most - 2)
+              expect([...waiting.keys()].filter((other) => keys.get(other) === key && other > id)).toEqual([])
+            }
           },
         })
         if (!isTaken) expect(waiting.size).toBe(40)
         else if (!running.has(id)) waiting.set(id, ticket)
-      } else if (turn === 1 && waiting.size > 0) {
+      } else if (turn === 0 && waiting.size > 0) {
         const [cancelled, ticket] = pick(waiting) as [number, Ticket]
         waiting.delete(cancelled)
         ticket.cancel()
@@ -233,6 +252,7 @@ describe('the queue of one process', () => {
       if (running.size < 3) expect(waiting.size).toBe(0)
       expect([queue.running(), queue.waiting()]).toEqual([running.size, waiting.size])
     }
+    expect(Math.min(refusals.atOnce, refusals.later)).toBeGreaterThan(500)
     clock.advance(5_000)
     const order = [...waiting.keys()].sort((a, b) => (expected.get(a) ?? 0) - (expected.get(b) ?? 0))
     expect(order.map((id) => expected.get(id))).toEqual(order.map((_, index) => index + 1))

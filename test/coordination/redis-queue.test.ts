@@ -97,7 +97,7 @@ test('Q4 of 600 requests through three processes each is served once, and at mos
   expect(served.length + cancelled).toBe(600)
   await until(async () => (await runningInRedis()) === 0)
   // Nothing of it is left but what the next one needs.
-  for (const name of ['waiting', 'numbers', 'arrivals', 'lanes']) {
+  for (const name of ['waiting', 'numbers', 'arrivals', 'lanes', 'sizes']) {
     expect(await redis.call('exists', `sw:{queue-chat}:${name}`)).toBe(0)
   }
 })
@@ -169,6 +169,43 @@ describe('several processes', AT_ONCE, () => {
     proxy.close()
   })
 
+  test('Q4 where all together are too many, the place of who has most waiting is given to another, wherever each came in', async (context) => {
+    const { open } = await setStage(context)
+    const served: string[] = []
+    const limits = { concurrency: 1, limit: 4 }
+    const [a, b, c] = [await open(limits, served), await open(limits, served), await open(limits, served)]
+    for (const [name, one] of Object.entries({ g0: a, g1: a, g2: b, g3: a, g4: b })) await one.ask('greedy', name)
+    expect(await c.ask('ann', 'ann1')).toBe(2)
+    await until(() => b.refused.length === 1)
+    expect(await c.ask('ann', 'ann2')).toBe(4)
+    await until(() => a.refused.length === 1)
+    expect([a.refused, b.refused, c.refused]).toEqual([['g3'], ['g4'], []])
+    expect([a.queue.waiting(), b.queue.waiting(), c.queue.waiting()]).toEqual([1, 1, 2])
+    expect(await c.ask('ann', 'ann3')).toBe('refused')
+    for (const one of [a, a, c, b]) {
+      const { length } = served
+      one.release(served.at(-1) ?? '')
+      await until(() => served.length > length)
+    }
+    expect(served).toEqual(['g0', 'g1', 'ann1', 'g2', 'ann2'])
+  })
+
+  test('Q4 a refusal that was told to nobody is found by the next renewal', async (context) => {
+    const { redis, open } = await setStage(context)
+    const limits = { concurrency: 1, limit: 2 }
+    const proxy = await startRedisProxy(redis)
+    const [a, b] = [await open(limits, []), await open(limits, [], { url: proxy.url })]
+    await a.ask('a', 'a')
+    for (const name of ['g1', 'g2']) await b.ask('greedy', name)
+    proxy.swallowWakeUps()
+    const begin = performance.now()
+    expect(await a.ask('ann', 'ann')).toBe(2)
+    await until(() => b.refused.length === 1)
+    expect(performance.now() - begin).toBeLessThan(LEASE_MS / 2 + SLACK_MS)
+    expect([b.refused, b.queue.waiting()]).toEqual([['g2'], 1])
+    proxy.close()
+  })
+
   test('Q4 a process that ends gives back what it runs, and leaves the line', async (context) => {
     const { open } = await setStage(context)
     const served: string[] = []
@@ -231,6 +268,29 @@ test('Q4 one late answer of Redis does not make a process run its own part on to
   expect(await b.queue.renew(true)).toBe(false)
   expect(b.queue.running()).toBe(2)
   b.isLate(false)
+  await b.queue.close()
+  b.close()
+})
+
+test('Q4 a refusal that comes when its place was asked for again holds, once, and keeps nothing', async (context) => {
+  const { redis, open } = await setStage(context)
+  const limits = { concurrency: 1, limit: 2 }
+  const waiting = 'sw:{queue-chat}:waiting'
+  const a = await open(limits, [])
+  await a.ask('a', 'a')
+  const b = await openDirectly(redis, limits, LEASE_MS)
+  await b.ask('greedy', 'g1')
+  await b.ask('greedy', 'g2')
+  const [, ticket = ''] = ((await redis.call('zrange', waiting, 0, -1)) as string[]).map((place) => place.slice(17))
+  await a.ask('ann', 'ann')
+  a.cancel('ann')
+  await until(async () => (await redis.call('zcard', waiting)) === 1)
+  // It hears of nothing, and finds its place gone.
+  await b.queue.renew(true)
+  await until(async () => (await redis.call('zcard', waiting)) === 2)
+  for (let time = 0; time < 2; time++) b.queue.heard(`!${ticket}`)
+  await until(async () => (await redis.call('zcard', waiting)) === 1)
+  expect([b.refused, b.queue.waiting()]).toEqual([['g2'], 1])
   await b.queue.close()
   b.close()
 })

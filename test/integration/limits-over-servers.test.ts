@@ -69,6 +69,49 @@ test("Q4 C12 a user of one server does not wait behind another's thirty turns on
   expect(upstream.requests).toHaveLength(31)
 }, 30_000)
 
+test('Q4 C12 a user whose turns fill the queue on two servers shuts nobody out: his last ones end as model_busy, once', async () => {
+  const { upstream, a, b, join } = await startTwo({ LLM_CONCURRENCY: '1', LLM_QUEUE: '6' })
+  const gate = Promise.withResolvers<void>()
+  upstream.always(async (answer) => {
+    answer.say('yes')
+    await gate.promise
+    answer.finish()
+  })
+  const many: Client[] = []
+  const turns: string[] = []
+  for (let n = 0; n < 7; n++) {
+    const client = await join(n % 2 === 0 ? a : b, `/ai-chat/greedy${n}`, GREEDY)
+    many.push(client)
+    turns.push(await say(client, `greedy${n}`))
+    await client.next(n === 0 ? 'ai_stream_chunk' : 'queued')
+  }
+  // Who looks on from the other server.
+  const watchers = await Promise.all([5, 6].map((n) => join(n % 2 === 0 ? b : a, `/ai-chat/greedy${n}`, GREEDY)))
+  const late = await join(a, '/ai-chat/late', GREEDY)
+  const refused = await ended(late, await say(late, 'late'))
+  expect(refused).toMatchObject({ outcome: 'failed', error: { code: 'model_busy' } })
+  const others = await Promise.all(['one', 'two'].map((name, n) => join(b, `/ai-chat/${name}`, `192.0.2.${n + 10}`)))
+  const answers: string[] = []
+  for (const [n, other] of others.entries()) {
+    answers.push(await say(other, 'hello'))
+    expect(await other.next('queued')).toMatchObject({ position: n + 2 })
+  }
+  for (const n of [5, 6]) {
+    const end = await ended(many[n] ?? expect.unreachable(), turns[n] ?? '')
+    expect(end).toMatchObject({ outcome: 'failed', error: { code: 'model_busy' } })
+  }
+  gate.resolve()
+  for (const [n, other] of others.entries()) {
+    expect(await ended(other, answers[n] ?? '')).toMatchObject({ outcome: 'completed' })
+  }
+  for (const n of [0, 1, 2, 3, 4]) {
+    const end = await ended(many[n] ?? expect.unreachable(), turns[n] ?? '')
+    expect(end).toMatchObject({ outcome: 'completed' })
+  }
+  for (const client of [...many, ...watchers]) expect(framesOf(client, 'ai_stream_end')).toHaveLength(1)
+  expect(upstream.requests).toHaveLength(7)
+})
+
 test('Q5 what an address sends to one server counts on the other', async () => {
   const { a, b, join, redis } = await startTwo({ RATE_LIMIT_PER_IP: '1' })
   for (const server of [a, b]) {

@@ -11,6 +11,8 @@ export interface QueueUsers {
   cancel(name: string): void
   /** Who was granted, in order. */
   readonly served: string[]
+  /** Who was refused, at once or after having waited, in order. */
+  readonly refused: string[]
   /** `name:position`, as it was told. */
   readonly told: string[]
   /** Those that wait, by the position that they were told last. */
@@ -20,11 +22,13 @@ export interface QueueUsers {
 /** Users of a queue; `served` may be common to those of several processes. */
 export function createQueueUsers(queue: FairQueue, served: string[] = []): QueueUsers {
   const told: string[] = []
+  const refused: string[] = []
   const waiting = new Map<string, number>()
   const releases = new Map<string, () => void>()
   const tickets = new Map<string, Ticket>()
   return {
     served,
+    refused,
     told,
     ask(key, name) {
       const { promise, resolve } = Promise.withResolvers<FirstAnswer>()
@@ -40,7 +44,11 @@ export function createQueueUsers(queue: FairQueue, served: string[] = []): Queue
           told.push(`${name}:${position}`)
           resolve(position)
         },
-        refused: () => resolve('refused'),
+        refused() {
+          waiting.delete(name)
+          refused.push(name)
+          resolve('refused')
+        },
       })
       tickets.set(name, ticket)
       return promise
