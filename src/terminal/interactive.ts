@@ -2,15 +2,8 @@ import { clearLine, createInterface, cursorTo } from 'node:readline'
 import { Writable } from 'node:stream'
 import { styleText } from 'node:util'
 import { type Chat, ChatError, type Turn } from '../client/index.ts'
+import { COMMANDS, noCommand } from './commands.ts'
 import { createTranscript } from './transcript.ts'
-
-export const COMMANDS = `/stop        ends the answer that is being written; so does Ctrl-C
-/regenerate  asks for another answer to the last message
-/new         begins a conversation that knows nothing of this one
-/help        shows this
-/quit        leaves; so do Ctrl-D, and Ctrl-C twice
-What is typed while an answer is written shows up after it.
-`
 
 /** A conversation at a terminal. Resolves when the person leaves, or the connection has ended for good. */
 export interface Interactive {
@@ -94,9 +87,10 @@ export function startInteractive(chat: Chat): Interactive {
   }
 
   function obey(line: string): void {
+    const unknown = noCommand(line)
     const command = Object.hasOwn(commands, line) ? commands[line] : undefined
     if (command !== undefined) command()
-    else if (/^\/\w+$/.test(line)) tell(`${line} is no command; /help lists them`)
+    else if (unknown !== undefined) tell(unknown)
     else if (line !== '') say(line)
   }
 

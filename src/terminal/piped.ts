@@ -1,10 +1,11 @@
 import { createInterface } from 'node:readline'
 import { type Chat, ChatError, type Turn } from '../client/index.ts'
+import { COMMANDS, noCommand } from './commands.ts'
 import { loseHope } from './link-lines.ts'
 
 /**
  * Asks line by line what comes on standard input, and writes nothing but the answers. Answers the exit code: 0, 1 where
- * something failed, which ends it, and 130 where a person interrupted it.
+ * something failed, an unknown command too, which ends it, and 130 where a person interrupted it.
  */
 export async function runPiped(chat: Chat, tell: (line: string) => void): Promise<number> {
   let isInterrupted = false
@@ -22,8 +23,14 @@ export async function runPiped(chat: Chat, tell: (line: string) => void): Promis
   try {
     for await (const line of lines) {
       const text = line.trim()
+      const unknown = noCommand(text)
+      if (unknown !== undefined) {
+        tell(unknown)
+        return 1
+      }
       if (text === '/quit') return 0
       if (text === '/new') await chat.startConversation()
+      else if (text === '/help') process.stderr.write(COMMANDS)
       else if (text === '/regenerate') await answer(chat.regenerate())
       else if (text !== '' && text !== '/stop') await answer(chat.send(line))
       if (isInterrupted) return 130

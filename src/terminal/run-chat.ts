@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { connect } from '../client/index.ts'
-import { COMMANDS, startInteractive } from './interactive.ts'
+import { COMMANDS } from './commands.ts'
+import { startInteractive } from './interactive.ts'
 import { tellLink } from './link-lines.ts'
 import { runPiped } from './piped.ts'
 
@@ -27,8 +28,8 @@ export async function runChat(args: string[]): Promise<number> {
     return 0
   }
   const [url] = positionals
-  if (url === undefined || positionals.length > 1 || !/^(ws|http)s?:\/\//.test(url) || !URL.canParse(url)) {
-    process.stderr.write('statewire: chat takes one URL, such as ws://127.0.0.1:8000/ai-chat/my-chat\n')
+  if (url === undefined || positionals.length > 1 || !/^wss?:\/\//.test(url) || !URL.canParse(url)) {
+    process.stderr.write('statewire: chat takes one ws:// or wss:// URL, such as ws://127.0.0.1:8000/ai-chat/my-chat\n')
     return 1
   }
   const chat = connect(url)

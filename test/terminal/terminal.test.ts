@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -24,10 +24,11 @@ async function pipe(input: string, ...args: string[]): Promise<{ code: number | 
   return { code: child.exitCode, out, err }
 }
 
-/** A pseudo-terminal for the command; it ends with its exit code. */
+/** A pseudo-terminal for the command; it ends with its exit code, or that of a shell where a signal ended it. */
 const PTY = `
 import os, pty, sys
-sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+code = os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:]))
+sys.exit(code if code >= 0 else 128 - code)
 `
 
 /** The command at a terminal. */
@@ -43,6 +44,7 @@ function type(...args: string[]) {
     screen: () => screen,
     shown,
     type: (keys: string) => child.stdin?.write(keys),
+    terminate: () => execFileSync('pkill', ['-TERM', '-P', String(child.pid)]),
     shows: (words: string) => expect.poll(shown, { timeout: 10_000 }).toContain(words),
     ended: once(child, 'close').then(() => child.exitCode),
   }
@@ -66,7 +68,15 @@ test('what fails is told in a line, with exit code 1', async () => {
   const nowhere = await pipe('hi', 'ws://127.0.0.1:1/ai-chat/one')
   expect(nowhere).toMatchObject({ code: 1, out: '' })
   expect(nowhere.err).toContain('ws://127.0.0.1:1/ai-chat/one cannot be reached')
-  for (const args of [[], ['nonsense'], ['ftp://host/'], ['ws://a/', 'ws://b/'], ['--unknown']]) {
+  for (const args of [
+    [],
+    ['nonsense'],
+    ['ftp://host/'],
+    ['http://host/ai-chat'],
+    ['ws://'],
+    ['ws://a/', 'ws://b/'],
+    ['--unknown'],
+  ]) {
     expect(await pipe('hi', ...args)).toMatchObject({
       code: 1,
       out: '',
@@ -74,6 +84,33 @@ test('what fails is told in a line, with exit code 1', async () => {
     })
   }
   expect(await pipe('', '--help')).toMatchObject({ code: 0, out: expect.stringContaining('/regenerate') })
+})
+
+test('a line that looks like a command and is none is no message, with exit code 1; /help goes where answers do not', async () => {
+  const { server, upstream } = await startChatServer()
+  const url = `${server.url}/ai-chat/one`
+  expect(await pipe('one\n/nonsense\ntwo\n', url)).toEqual({
+    code: 1,
+    out: 'one\n',
+    err: 'statewire: /nonsense is no command; /help lists them\n',
+  })
+  const helped = await pipe('/help\n/a/path\n', url)
+  expect(helped).toEqual({ code: 0, out: '/a/path\n', err: expect.stringContaining('/regenerate') })
+  expect(upstream.requests.map(({ body }) => body.messages.at(-1)?.content)).toEqual(['one', '/a/path'])
+})
+
+test('SIGTERM ends it as SIGTERM does (143 for a shell), from a pipe and at a terminal', async () => {
+  const [program = '', ...before] = COMMAND
+  const args = [...before, 'ws://127.0.0.1:1/chat/one']
+  const piped = spawn(program, args, { stdio: 'pipe' })
+  onTestFinished(() => void piped.kill('SIGKILL'))
+  await once(piped.stderr, 'data')
+  piped.kill('SIGTERM')
+  expect(await once(piped, 'exit')).toEqual([null, 'SIGTERM'])
+  const terminal = type(String(args.at(-1)))
+  await terminal.shows('Trying again…')
+  terminal.terminate()
+  expect(await terminal.ended).toBe(143)
 })
 
 test('G2 an answer goes on over a lost connection, which is told on standard error', async () => {
