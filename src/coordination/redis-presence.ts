@@ -120,7 +120,10 @@ export function createRedisPresence({
       }
     },
     async members(room) {
-      return (await change(room, { lists: true, isRepeatable: true })).members
+      const { members } = await change(room, { lists: true, isRepeatable: true })
+      // A Redis that is full did not take them, and one that was emptied has them no more.
+      const own = rooms.get(room)?.keys() ?? []
+      return [...new Set([...members, ...own])]
     },
     async renew(sweeps) {
       const all = new Set([...rooms.keys(), ...leaving.keys()])

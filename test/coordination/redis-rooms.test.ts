@@ -50,6 +50,17 @@ test('R1 R3 over servers: presence, user_joined and user_left, each once; of a s
   expect(told(b.client, 'user_left')).toHaveLength(1)
 })
 
+test('R1 who comes while Redis has no memory left is told all the same that he himself is there', async () => {
+  const { redis, servers } = await startThree()
+  const near = await join(servers[1].url)
+  await redis.call('config', 'set', 'maxmemory', '1')
+  const { client, members } = await join(servers[0].url)
+  await redis.call('config', 'set', 'maxmemory', '0')
+  const joined = await near.client.next('user_joined')
+  expect(members.at(-1)).toEqual({ client_id: joined.client_id })
+  expect(told(client, 'user_joined')).toEqual([])
+})
+
 test('R1 who came while Redis was away is in the room, and told, when it is back', async () => {
   const { redis, servers } = await startThree()
   const near = await join(servers[1].url)
