@@ -4,7 +4,8 @@ import type { Channels } from './channel/channels.ts'
 import type { Config } from './config.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import { createFailing, type Failing } from './failing.ts'
-import type { ChannelLog } from './log/channel-log.ts'
+import { atOnce } from './log/at-once.ts'
+import type { ChannelLog, OnPartFailed } from './log/channel-log.ts'
 
 /** What is done to the channels beside what their members ask. */
 export interface UpkeepOptions {
@@ -22,77 +23,99 @@ const SECOND_MS = 1_000
 
 /** Folds and forgets what is old enough, again and again, until the function that it answers is called. SPEC.md G7, G15. */
 export function keepSweeping({ config, clock, logger, log, channels }: UpkeepOptions): () => void {
-  const failing = createFailing(
+  const folding = createFailing(logger, 'part', 'old turns could not be folded', 'old turns are folded again')
+  const forgetting = createFailing(
     logger,
-    'work',
-    'old channels could not be folded or forgotten',
-    'old channels are folded and forgotten again',
+    'part',
+    'old channels could not be forgotten',
+    'old channels are forgotten again',
   )
-  const sweep = async () => {
-    await log.fold(Date.now() - config.RESUME_WINDOW_S * SECOND_MS)
-    await log.expire(Date.now() - config.SESSION_TTL_S * SECOND_MS, channels.keys())
+  const before = (seconds: number) => Date.now() - seconds * SECOND_MS
+  return every(clock, SWEEP_INTERVAL_MS, async () => {
+    await tried(folding, (onFailed) => log.fold(before(config.RESUME_WINDOW_S), onFailed))
+    await tried(forgetting, (onFailed) => log.expire(before(config.SESSION_TTL_S), channels.keys(), onFailed))
+  })
+}
+
+/** Tells what fails of some work, part by part, once each, and what does no longer. Rejects where it fails as a whole. */
+async function inParts<T>(failing: Failing, work: (onFailed: OnPartFailed) => Promise<T>): Promise<T> {
+  const failed = new Set<string>()
+  const done = await work((part, error) => {
+    failed.add(part)
+    failing.failed(part, error)
+  })
+  for (const part of failing.names()) if (!failed.has(part)) failing.worked(part)
+  return done
+}
+
+/** The same, told too where it fails as a whole. */
+async function tried(failing: Failing, work: (onFailed: OnPartFailed) => Promise<unknown>): Promise<void> {
+  try {
+    await inParts(failing, work)
+  } catch (error) {
+    failing.failed('all', error)
   }
-  return every(clock, SWEEP_INTERVAL_MS, () =>
-    sweep().then(
-      () => failing.worked('sweep'),
-      (error: unknown) => failing.failed('sweep', error),
-    ),
-  )
 }
 
 /** How often turns are looked for whose process has died, in ms; a lease of three seconds is added to it. */
 export const TAKE_UP_INTERVAL_MS = 1_000
 
+/** How many of them are taken up at once. */
+const AT_ONCE = 32
+
+/** See {@link takeUpUnfinished}. What failed before, and is not told again. */
+interface TakingUp {
+  readonly looking: Failing
+  readonly reading: Failing
+}
+
 /**
  * Turns that a dead process left: their channels are read, which ends them or runs them again. SPEC.md C14. Channels that
- * are open here look after their own.
+ * are open here look after their own. Rejects where nothing could be looked for.
  */
-export async function takeUpUnfinished(
-  { logger, log, channels, coordination }: UpkeepOptions,
-  unread: Failing = createUnread(logger),
-): Promise<void> {
-  const unfinished = new Set(await log.unfinished())
-  const failing = unread.names()
-  for (const key of failing) if (!unfinished.has(key)) unread.forget(key)
-  for (const key of unfinished) {
+export async function takeUpUnfinished(options: UpkeepOptions, before = createTakingUp(options.logger)): Promise<void> {
+  const { logger, log, channels, coordination } = options
+  const { looking, reading } = before
+  const unfinished = new Set(await inParts(looking, (onFailed) => log.unfinished(onFailed)))
+  const failing = reading.names()
+  for (const key of failing) if (!unfinished.has(key)) reading.forget(key)
+  await atOnce(AT_ONCE, unfinished, async (key) => {
     try {
       if (channels.find(key) !== undefined || (await coordination.isHeld(`turn:${key}`))) {
-        unread.forget(key)
-        continue
+        reading.forget(key)
+        return
       }
       if (!failing.has(key)) logger.info({ channel: key }, 'taking up an unfinished turn')
       channels.releaseIfIdle(await channels.open(key, false, () => {}))
-      unread.worked(key)
+      reading.worked(key)
     } catch (error) {
-      unread.failed(key, error)
+      reading.failed(key, error)
     }
-  }
+  })
 }
 
-function createUnread(logger: Logger): Failing {
-  return createFailing(
-    logger,
-    'channel',
-    'a channel with an unfinished turn could not be read',
-    'channels with an unfinished turn can be read again',
-  )
+function createTakingUp(logger: Logger): TakingUp {
+  return {
+    looking: createFailing(
+      logger,
+      'part',
+      'unfinished turns could not be looked for',
+      'unfinished turns are looked for again',
+    ),
+    reading: createFailing(
+      logger,
+      'channel',
+      'a channel with an unfinished turn could not be read',
+      'channels with an unfinished turn can be read again',
+    ),
+  }
 }
 
 /** Does so again and again where other processes share the log, until the function that it answers is called. */
 export function keepTakingUp(options: UpkeepOptions): () => void {
-  const { clock, logger } = options
-  const unread = createUnread(logger)
-  const failing = createFailing(
-    logger,
-    'work',
-    'unfinished turns could not be looked for',
-    'unfinished turns are looked for again',
-  )
-  return every(clock, TAKE_UP_INTERVAL_MS, () =>
-    takeUpUnfinished(options, unread).then(
-      () => failing.worked('take up'),
-      (error: unknown) => failing.failed('take up', error),
-    ),
+  const before = createTakingUp(options.logger)
+  return every(options.clock, TAKE_UP_INTERVAL_MS, () =>
+    takeUpUnfinished(options, before).catch((error: unknown) => before.looking.failed('all', error)),
   )
 }
 

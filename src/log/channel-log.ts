@@ -108,6 +108,12 @@ export class LogUnreachable extends LogError {
 }
 
 /**
+ * Told of one channel (by its key), or one part of the store, for which long work failed: it is tried again the next time.
+ * The work is done for all others, and its promise resolves.
+ */
+export type OnPartFailed = (part: string, error: LogError) => void
+
+/**
  * The ordered logs of all channels, by channel key (`ai-chat/<name>`, `chat/<name>`, `room/<name>`). What it has
  * acknowledged is safe from whatever the adapter promises to be safe from. Every promise rejects with {@link LogError}.
  */
@@ -122,19 +128,22 @@ export interface ChannelLog {
   find(key: string, producer: string, sequence: number | string): Promise<LogRecord | undefined>
   /** Begins to follow a channel, at once; answers the function that ends it. */
   follow(key: string, follower: Follower): () => void
-  /** The keys of channels with a turn that has no terminal entry. */
-  unfinished(): Promise<readonly string[]>
+  /**
+   * The keys of channels with a turn that has no terminal entry. Here and below, without `onFailed` the promise rejects for
+   * a part that failed, after the rest was done.
+   */
+  unfinished(onFailed?: OnPartFailed): Promise<readonly string[]>
   /**
    * Replaces the chunks of each turn that ended before `endedBefore` (ms since 1970) by one `ai_message` at the offset of
    * the last of them. Positions from the first chunk up to, not including, the last are not honoured afterwards.
    * Answers how many turns were folded.
    */
-  fold(endedBefore: number): Promise<number>
+  fold(endedBefore: number, onFailed?: OnPartFailed): Promise<number>
   /**
    * Forgets channels whose last append was before `appendedBefore` (ms since 1970), except those in `keep` and those with
    * a turn that has no terminal entry. Answers their keys; their followers are reset.
    */
-  expire(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]>
+  expire(appendedBefore: number, keep: ReadonlySet<string>, onFailed?: OnPartFailed): Promise<readonly string[]>
   /** Resolves where an append would work now, else rejects with the reason. */
   check(): Promise<void>
   /** Finishes what was asked, then lets go of files and connections. */

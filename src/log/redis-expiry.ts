@@ -1,36 +1,33 @@
+import type { Round } from './redis-round.ts'
 import type { RedisUpkeep } from './redis-upkeep.ts'
 
 /** Enters channels where they are found when they may be forgotten, and forgets them. */
 export interface RedisExpiry {
   /** A channel has its first entry. Settles when it has been entered, or could not be. */
   created(key: string, time: number): Promise<void>
-  /** See `ChannelLog.expire`. `onForgotten` is told of each before the next is looked at. */
-  expire(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]>
+  /** See `ChannelLog.expire`. `onForgotten` is told of each as it goes. */
+  expire(appendedBefore: number, keep: ReadonlySet<string>, round: Round): Promise<readonly string[]>
 }
 
 /** See {@link createRedisExpiry}. `inTime` gives a piece of work the time of one that is asked, and tries it again within. */
 export interface RedisExpiryOptions {
   readonly upkeep: Pick<RedisUpkeep, 'created' | 'keep' | 'expire'>
-  readonly ttlMs: number
   now(): number
   inTime<T>(work: () => Promise<T>): Promise<T>
   onForgotten(key: string): void
 }
 
-/** A channel with members is renewed several times in its life, and outlives a while without Redis. */
-const RENEWALS = 4
-
 /** One process's part of it. */
-export function createRedisExpiry({ upkeep, ttlMs, now, inTime, onForgotten }: RedisExpiryOptions): RedisExpiry {
+export function createRedisExpiry({ upkeep, now, inTime, onForgotten }: RedisExpiryOptions): RedisExpiry {
   const entering = new Set<Promise<void>>()
-  const renewed = new Map<string, number>()
 
-  async function forget(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]> {
+  async function forget(appendedBefore: number, keep: ReadonlySet<string>, round: Round): Promise<string[]> {
     const forgotten: string[] = []
-    for await (const key of upkeep.expire(appendedBefore, keep)) {
+    const tell = (key: string) => {
       forgotten.push(key)
       onForgotten(key)
     }
+    await upkeep.expire(appendedBefore, keep, tell, round)
     return forgotten
   }
 
@@ -44,20 +41,17 @@ export function createRedisExpiry({ upkeep, ttlMs, now, inTime, onForgotten }: R
       entering.add(done)
       return done
     },
-    async expire(appendedBefore, keep) {
-      const time = Math.floor(now())
+    async expire(appendedBefore, keep, round) {
       const pending = [...entering]
-      for (const key of renewed.keys()) if (!keep.has(key)) renewed.delete(key)
-      for (const key of keep) {
-        if (time - (renewed.get(key) ?? 0) < ttlMs / RENEWALS) continue
-        await inTime(() => upkeep.keep(key, time))
-        renewed.set(key, time)
-      }
-      const forgotten = await forget(appendedBefore, keep)
+      // Side by side: where Redis is away, one after the other would take as long again.
+      const [forgotten] = await Promise.all([
+        forget(appendedBefore, keep, round),
+        upkeep.keep(keep, Math.floor(now()), round),
+      ])
       if (pending.length === 0) return forgotten
-      // Not waited for before: where Redis is away, that would take as long again.
+      // Not waited for before, for the same reason.
       await Promise.all(pending)
-      return [...forgotten, ...(await forget(appendedBefore, keep))]
+      return [...forgotten, ...(await forget(appendedBefore, keep, round))]
     },
   }
 }

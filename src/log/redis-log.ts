@@ -1,15 +1,23 @@
 import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
-import { type Appended, type AppendOptions, type ChannelLog, LogError, type LogRecord } from './channel-log.ts'
+import {
+  type Appended,
+  type AppendOptions,
+  type ChannelLog,
+  LogError,
+  type LogRecord,
+  type OnPartFailed,
+} from './channel-log.ts'
 import { parseEntry } from './parse-entry.ts'
 import { createClient, serverOf, whenReady } from './redis-clients.ts'
 import { keepComparing } from './redis-comparison.ts'
 import { createConfirmed } from './redis-confirm.ts'
-import { failure, type RedisClock, realClock, untilDeadline } from './redis-deadline.ts'
+import { type RedisClock, realClock, untilDeadline } from './redis-deadline.ts'
 import { createRedisExpiry } from './redis-expiry.ts'
 import { createFeeds } from './redis-feeds.ts'
 import { createInOrder } from './redis-in-order.ts'
 import { keysOf, PROBE_KEYS } from './redis-keys.ts'
 import { watchReach } from './redis-reach.ts'
+import { beginRound, inParts, type Round } from './redis-round.ts'
 import { createRedisStore, isOwn, type RedisRecord } from './redis-store.ts'
 import { createRedisUpkeep } from './redis-upkeep.ts'
 import { PROBE } from './redis-upkeep-script.ts'
@@ -53,7 +61,8 @@ const ON_ITS_WAY_MS = 50
 const WAIT_PART = 0.4
 /** How many characters may wait for Redis. */
 const MAX_WAITING = 64 * 1024 * 1024
-/** A channel with members outlives a while without Redis. */
+/** A channel with members is renewed several times in its life, and outlives a while without Redis. */
+const RENEWALS = 4
 const KEPT_PART = 1.5
 const KEPT_MORE_MS = 300_000
 const PROBE_MS = 60_000
@@ -85,7 +94,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     feeds.unreachable((key) => serverOf(client, keysOf(key).meta) === server),
   )
   const store = createRedisStore({ client, reach, confirmed, publish, keptMs })
-  const upkeep = createRedisUpkeep(client, keptMs)
+  const upkeep = createRedisUpkeep(client, keptMs, ttlMs / RENEWALS)
   const inOrder = createInOrder()
   const newNonce = createUniqueNames()
   const running = new Set<Promise<unknown>>()
@@ -119,7 +128,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
 
   const comparison = keepComparing(client, feeds, clock, () => wakeUps.tend())
 
-  const expiry = createRedisExpiry({ upkeep, ttlMs, now, inTime, onForgotten: feeds.forgotten })
+  const expiry = createRedisExpiry({ upkeep, now, inTime, onForgotten: feeds.forgotten })
 
   /** What is asked before the log closes is finished. */
   async function ask<T>(work: () => Promise<T>): Promise<T> {
@@ -128,6 +137,10 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     running.add(done)
     return done.finally(() => running.delete(done))
   }
+
+  /** Long work, of which each part has its own time. */
+  const inRound = <T>(onFailed: OnPartFailed | undefined, work: (round: Round) => Promise<T>) =>
+    ask(() => inParts(onFailed, (told) => work(beginRound(client, inTime, told))))
 
   /** Asked after the appends of this process that were asked before. */
   const askAfter = <T>(key: string, attempt: () => Promise<T>) => {
@@ -192,9 +205,10 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
       return found === undefined ? undefined : toRecord(key, found)
     },
     follow: feeds.follow,
-    unfinished: () => ask(() => failing(upkeep.unfinished())),
-    fold: (endedBefore) => ask(() => failing(upkeep.fold(endedBefore))),
-    expire: (appendedBefore, keep) => ask(() => failing(expiry.expire(appendedBefore, keep))),
+    unfinished: (onFailed) => inRound(onFailed, upkeep.unfinished),
+    fold: (endedBefore, onFailed) => inRound(onFailed, (round) => upkeep.fold(endedBefore, round)),
+    expire: (appendedBefore, keep, onFailed) =>
+      inRound(onFailed, (round) => expiry.expire(appendedBefore, keep, round)),
     async check() {
       const keys = target.kind === 'cluster' ? PROBE_KEYS : PROBE_KEYS.slice(0, 1)
       await ask(() => inTime(() => Promise.all(keys.map((key) => store.write(PROBE, [key], [PROBE_MS])))))
@@ -209,15 +223,6 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
 
 const START = { epoch: '', offset: 0 }
 const NO_RECORDS = { records: 0, bytes: 0 }
-
-/** Long work, whose commands have their own time each. */
-async function failing<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    throw error instanceof LogError ? error : failure('Redis failed', error)
-  }
-}
 
 function toRecord(key: string, { offset, text, time }: RedisRecord): LogRecord {
   const entry = parseEntry(text)

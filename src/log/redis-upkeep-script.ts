@@ -29,15 +29,20 @@ local oldest = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
 return {tonumber(redis.call('HGET', KEYS[1], 'open') or 0), oldest[2] or ''}
 `)
 
-/** Folds a turn: its chunks but the last go, and the message stands in the place of that. Answers 0 where that was done. */
+/**
+ * Folds a turn: the message stands in the place of its last chunk, and the chunks go. Answers 0 where that was done. What can
+ * fail comes first: what a script did before it failed stays done.
+ */
 export const FOLD = script(`
 local log, ended, folded = KEYS[2], KEYS[4], KEYS[5]
 local epoch, stop, last, message = unpack(ARGV)
 if redis.call('HGET', KEYS[1], 'epoch') ~= epoch then return 0 end
-if redis.call('ZREM', ended, stop) == 0 or last == '' then return 0 end
+if not redis.call('ZSCORE', ended, stop) then return 0 end
+if last ~= '' then redis.call('ZADD', folded, last, message) end
+redis.call('ZREM', ended, stop)
+if last == '' then return 0 end
 for i = 5, #ARGV do redis.call('XDEL', log, ARGV[i] .. '-0') end
 redis.call('XDEL', log, last .. '-0')
-redis.call('ZADD', folded, last, message)
 local ttl = redis.call('PTTL', log)
 if ttl > 0 then redis.call('PEXPIRE', folded, ttl) end
 return 1

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { foldTurn, type PlacedEntry } from './fold-turn.ts'
 import { parseEntry } from './parse-entry.ts'
 import type { RedisClient } from './redis-clients.ts'
-import { indexKey, indexKeys, keysOf, scriptKeys } from './redis-keys.ts'
+import { indexKey, keysOf, scriptKeys } from './redis-keys.ts'
+import type { AskOf, Round } from './redis-round.ts'
 import { runScript } from './redis-script.ts'
 import { EXPIRE, FOLD, KEEP, NOTE, NOTED, TURNS, UNNOTE } from './redis-upkeep-script.ts'
 
@@ -16,65 +17,105 @@ export interface RedisUpkeep {
   opening(key: string): Promise<void>
   /** A channel has its first entry. (Where this is lost, Redis forgets the channel all the same, in its time.) */
   created(key: string, time: number): Promise<void>
-  unfinished(): Promise<readonly string[]>
-  fold(endedBefore: number): Promise<number>
-  /** Answers the forgotten keys as they go. */
-  expire(appendedBefore: number, keep: ReadonlySet<string>): AsyncGenerator<string>
-  keep(key: string, time: number): Promise<void>
+  unfinished(round: Round): Promise<readonly string[]>
+  fold(endedBefore: number, round: Round): Promise<number>
+  expire(
+    appendedBefore: number,
+    keep: ReadonlySet<string>,
+    onForgotten: (key: string) => void,
+    round: Round,
+  ): Promise<void>
+  /** Renews the channels that somebody has attached, where that was not done lately. */
+  keep(keys: ReadonlySet<string>, time: number, round: Round): Promise<void>
 }
 
-/** Longer than an append may take after its channel was noted. */
+/** Longer than an append may take after its channel was noted, whatever holds it up. */
 const SETTLED_MS = 30_000
+/** Longer than it takes in general: its deadline, after which it is not done any more, comes sooner. */
+const APPENDED_MS = 3_000
 const READ_BACK = 256
+/** How many channels of a shard are looked at, and how many changed, at once. */
+const LOOKS = 8
+const CHANGES = 1
+/** How many channels are renewed at once. */
+const RENEWED = 16
 
 const noted = z.array(z.tuple([z.string(), z.number(), z.string()]))
 const turns = z.tuple([z.number(), z.string()])
 const rows = z.array(z.tuple([z.string(), z.array(z.string())]))
 
-/** `keptMs` is how long Redis keeps a channel by itself. */
-export function createRedisUpkeep(client: RedisClient, keptMs: number): RedisUpkeep {
-  const turnsOf = async (key: string) => turns.parse(await runScript(client, TURNS, scriptKeys(keysOf(key)), []))
+type Scored = readonly [key: string, score: string]
 
-  /** Looks at all channels that had turns lately. Answers those that have open ones. */
-  async function sweep(): Promise<string[]> {
+/** `keptMs` is how long Redis keeps a channel by itself, `renewMs` how often one that is attached is renewed. */
+export function createRedisUpkeep(client: RedisClient, keptMs: number, renewMs: number): RedisUpkeep {
+  /** The notes of channels that were found done when no append was to be expected: they are left alone until they settle. */
+  let done: ReadonlyMap<string, string> = new Map()
+  const renewed = new Map<string, number>()
+
+  async function turnsOf(key: string, ask: AskOf) {
+    const keys = keysOf(key)
+    return turns.parse(await ask(keys.meta, () => runScript(client, TURNS, scriptKeys(keys), [])))
+  }
+  const enter = (index: string, score: string, key: string, ask: AskOf) =>
+    ask(index, () => client.zadd(index, score, key))
+  const leave = (index: string, score: string, key: string, ask: AskOf) =>
+    ask(index, () => runScript(client, UNNOTE, [index], [key, score]))
+
+  /**
+   * Looks at the channels that had turns lately; answers those that have open ones. `isWhole`: at all of them, and enters
+   * those in the index of turns to fold that have such.
+   */
+  async function sweep(isWhole: boolean, round: Round): Promise<string[]> {
     const open: string[] = []
-    for (const index of indexKeys('turns')) {
-      for (const [key, age, score] of noted.parse(await runScript(client, NOTED, [index], []))) {
-        const [count, oldest] = await turnsOf(key)
-        if (count > 0) open.push(key)
-        if (oldest !== '') await client.zadd(indexKey('ended', key), oldest, key)
-        if (count === 0 && age > SETTLED_MS) await runScript(client, UNNOTE, [index], [key, score])
-      }
+    const found = new Map<string, string>()
+    const read = async (shard: string) => noted.parse(await runScript(client, NOTED, [shard], []))
+    async function look([key, age, score]: z.infer<typeof noted>[number], ask: AskOf): Promise<void> {
+      const isSettled = age > SETTLED_MS
+      const isDone = !isWhole && !isSettled && done.get(key) === score
+      const [count, oldest] = isDone ? [0, ''] : await turnsOf(key, ask)
+      if (count > 0) open.push(key)
+      else if (age > APPENDED_MS) found.set(key, score)
+      if (oldest !== '' && (isWhole || isSettled)) await enter(indexKey('ended', key), oldest, key, ask)
+      if (count === 0 && isSettled) await leave(indexKey('turns', key), score, key, ask)
     }
+    await round.eachIn('turns', read, LOOKS, look)
+    done = found
     return open
   }
 
-  async function foldChannel(key: string, endedBefore: number, score: string): Promise<number> {
+  async function foldChannel([key, score]: Scored, endedBefore: number, ask: AskOf): Promise<number> {
     const keys = keysOf(key)
-    const epoch = await client.hget(keys.meta, 'epoch')
+    const ofChannel = <R>(attempt: () => Promise<R>) => ask(keys.meta, attempt)
+    const epoch = await ofChannel(() => client.hget(keys.meta, 'epoch'))
     let folded = 0
-    for (const end of await client.zrangebyscore(keys.ended, '-inf', `(${endedBefore}`)) {
-      const turn = await readBack(keys.log, end)
+    for (const end of await ofChannel(() => client.zrangebyscore(keys.ended, '-inf', `(${endedBefore}`))) {
+      const turn = await readBack(keys.log, end, ofChannel)
       const fold = foldTurn(turn.map(({ placed }) => placed))
       const time = turn.find(({ placed }) => placed.offset === fold?.last)?.time ?? ''
       // (A turn that cannot be read whole, or has no chunks, is let be for good.)
       const message = fold === undefined ? '' : `${fold.first} ${time} ${JSON.stringify(fold.message)}`
       const args = [epoch ?? '', end, fold?.last ?? '', message, ...(fold?.dropped ?? [])]
-      folded += Number(await runScript(client, FOLD, scriptKeys(keys), args))
+      folded += Number(await ofChannel(() => runScript(client, FOLD, scriptKeys(keys), args)))
     }
     const index = indexKey('ended', key)
-    const [, oldest] = await turnsOf(key)
-    if (oldest === '') await runScript(client, UNNOTE, [index], [key, score])
-    else await client.zadd(index, oldest, key)
+    const [, oldest] = await turnsOf(key, ask)
+    if (oldest === '') await leave(index, score, key, ask)
+    else await enter(index, oldest, key, ask)
     return folded
   }
 
+  /** The channels of a shard below a score, with theirs. */
+  async function readBefore(shard: string, score: number): Promise<Scored[]> {
+    const flat = await client.zrangebyscore(shard, '-inf', `(${score}`, 'WITHSCORES')
+    return flat.flatMap((key, at): Scored[] => (at % 2 === 0 ? [[key, flat[at + 1] ?? '']] : []))
+  }
+
   /** A turn from its end back to where the model was asked; nothing where a record of it is damaged. */
-  async function readBack(log: string, end: string): Promise<{ placed: PlacedEntry; time: string }[]> {
+  async function readBack(log: string, end: string, ask: <R>(attempt: () => Promise<R>) => Promise<R>) {
     const found: { placed: PlacedEntry; time: string }[] = []
     let turnId: string | undefined
     for (let from = `${end}-0`; ; ) {
-      const page = rows.parse(await client.xrevrange(log, from, '-', 'COUNT', READ_BACK))
+      const page = rows.parse(await ask(() => client.xrevrange(log, from, '-', 'COUNT', READ_BACK)))
       for (const [id, [, time = '', , text = '']] of page) {
         const entry = parseEntry(text)
         if (entry === undefined) return []
@@ -96,32 +137,47 @@ export function createRedisUpkeep(client: RedisClient, keptMs: number): RedisUpk
     async created(key, time) {
       await client.zadd(indexKey('channels', key), time, key)
     },
-    unfinished: sweep,
-    async fold(endedBefore) {
-      await sweep()
+    unfinished: (round) => sweep(false, round),
+    async fold(endedBefore, round) {
+      await sweep(true, round)
       let folded = 0
-      for (const index of indexKeys('ended')) {
-        const due = await client.zrangebyscore(index, '-inf', `(${endedBefore}`, 'WITHSCORES')
-        for (let at = 0; at + 1 < due.length; at += 2) {
-          folded += await foldChannel(due[at] ?? '', endedBefore, due[at + 1] ?? '')
-        }
+      const fold = async (scored: Scored, ask: AskOf) => {
+        const count = await foldChannel(scored, endedBefore, ask)
+        folded += count
       }
+      await round.eachIn('ended', (shard) => readBefore(shard, endedBefore), CHANGES, fold)
       return folded
     },
-    async *expire(appendedBefore, keep) {
-      for (const index of indexKeys('channels')) {
-        for (const key of await client.zrangebyscore(index, '-inf', `(${appendedBefore}`)) {
-          if (keep.has(key)) continue
-          // Out of the index first: whoever begins it afresh right after it was forgotten enters it again.
-          await client.zrem(index, key)
-          const answer = await runScript(client, EXPIRE, scriptKeys(keysOf(key)), [appendedBefore])
-          if (typeof answer === 'string') await client.zadd(index, answer, key)
-          if (answer === 1) yield key
+    async expire(appendedBefore, keep, onForgotten, round) {
+      const read = async (shard: string) => (await readBefore(shard, appendedBefore)).filter(([key]) => !keep.has(key))
+      async function expire([key, score]: Scored, ask: AskOf): Promise<void> {
+        const index = indexKey('channels', key)
+        const keys = keysOf(key)
+        // Out of the index first: whoever begins it afresh right after it was forgotten enters it again.
+        await ask(index, () => client.zrem(index, key))
+        let since: unknown
+        try {
+          since = await ask(keys.meta, () => runScript(client, EXPIRE, scriptKeys(keys), [appendedBefore]))
+        } catch (error) {
+          // For the next time. (Where this fails, Redis forgets the channel by itself.)
+          await ask(index, () => client.zadd(index, 'NX', score, key))
+          throw error
         }
+        if (typeof since === 'string') await enter(index, since, key, ask)
+        if (since === 1) onForgotten(key)
       }
+      await round.eachIn('channels', read, CHANGES, expire)
     },
-    async keep(key, time) {
-      await runScript(client, KEEP, scriptKeys(keysOf(key)), [time, keptMs])
+    async keep(keys, time, round) {
+      for (const key of renewed.keys()) if (!keys.has(key)) renewed.delete(key)
+      async function renew([key]: readonly [string], ask: AskOf): Promise<void> {
+        const { meta, ...others } = keysOf(key)
+        await ask(meta, () => runScript(client, KEEP, scriptKeys({ meta, ...others }), [time, keptMs]))
+        renewed.set(key, time)
+      }
+      const due = [...keys].filter((key) => time - (renewed.get(key) ?? 0) >= renewMs)
+      const items = due.map((key) => [key] as const)
+      await round.each(RENEWED, items, renew)
     },
   }
 }
