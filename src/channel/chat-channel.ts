@@ -221,10 +221,14 @@ export class ChatChannel extends Channel implements ChatOfTurns {
     this.signal({ type: 'queued', turn_id, position })
   }
 
-  /** The log refuses what a turn says, or cannot be reached: then each server tells its own. SPEC.md C18. */
+  /** A turn cannot go on. Where the log cannot be reached, each server has told its own. SPEC.md C18. */
   tellUnsaved(turn_id: string): void {
     if (this.#stalled === turn_id) return
     this.signalOthers(this.#tellStalled(turn_id))
+  }
+
+  tellNotBegun(turn_id: string): void {
+    if (this.#stalled !== turn_id) this.#tellStalled(turn_id)
   }
 
   unreachable(): void {

@@ -23,6 +23,8 @@ export interface ChatOfTurns {
   tellPosition(turn_id: string, position: number): void
   /** A turn's end could not be written yet. */
   tellUnsaved(turn_id: string): void
+  /** A turn could not be taken up yet, by this process; each tries. */
+  tellNotBegun(turn_id: string): void
   /** No turn runs any more. */
   turnsAreIdle(): void
 }
@@ -86,6 +88,7 @@ export class ChatTurns {
       () => this.#options.takingUp.worked(this.#chat.key),
       (error: unknown) => {
         this.#options.takingUp.failed(this.#chat.key, error)
+        this.#chat.tellNotBegun(turn.turn_id)
         this.#giveUp(running)
       },
     )

@@ -24,6 +24,8 @@ async function startTwo() {
   const [a, b] = [await startServer(env), await startServer(env)]
   const join = (server: TestServer, name = 'one') => connect(`${server.url}/ai-chat/${name}`)
   const [first, second] = [await join(a), await join(b)]
+  // A connection that is open has not joined yet.
+  await Promise.all([first, second].map((client) => client.next('history')))
   return { redis, upstream, a, b, join, first, second, members: [first, second] as const }
 }
 
@@ -119,6 +121,22 @@ test('C18 the end of an answer cannot be written: its members are told that it s
   await Promise.all(members.map((client) => told(client, turn)))
   await redis.call('config', 'set', 'maxmemory', '0')
   for (const client of members) expect(await ended(client, turn)).toMatchObject({ outcome: 'stopped' })
+})
+
+test('C18 a turn cannot be begun, for a lease of the wrong type: its members are told, once, and its answer when it can', async () => {
+  const { redis, upstream, first, second } = await startTwo()
+  await redis.call('hset', 'sw:{ai-chat/one}:lease', 'damage', '')
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  await Promise.all([first, second].map((client) => told(client, turn)))
+  await redis.call('del', 'sw:{ai-chat/one}:lease')
+  await answer.requested
+  answer.say('here')
+  answer.finish()
+  for (const client of [first, second]) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: 'completed' })
+    expect(stalled(client)).toHaveLength(1)
+  }
 })
 
 test('C14 a turn whose end can be written and not seen, for a key of the wrong type, is tried again in a while, not without a pause', async () => {
