@@ -7,6 +7,7 @@ import {
   type LogRecord,
   type OnPartFailed,
 } from './channel-log.ts'
+import { inParts } from './in-parts.ts'
 import { parseEntry } from './parse-entry.ts'
 import { createClient, serverOf, whenReady } from './redis-clients.ts'
 import { keepComparing } from './redis-comparison.ts'
@@ -17,7 +18,7 @@ import { createFeeds } from './redis-feeds.ts'
 import { createInOrder } from './redis-in-order.ts'
 import { keysOf, PROBE_KEYS } from './redis-keys.ts'
 import { watchReach } from './redis-reach.ts'
-import { beginRound, inParts, type Round } from './redis-round.ts'
+import { beginRound, type Round } from './redis-round.ts'
 import { createRedisStore, isOwn, type RedisRecord } from './redis-store.ts'
 import { createRedisUpkeep } from './redis-upkeep.ts'
 import { PROBE } from './redis-upkeep-script.ts'

@@ -71,17 +71,6 @@ export function beginRound(
 /** The server is away, which has been told by another channel of it. */
 class LeftOut extends Error {}
 
-/** Does work of which parts may fail; where nobody is told of them, it fails with the first, after the rest was done. */
-export async function inParts<T>(
-  onFailed: OnPartFailed | undefined,
-  work: (onFailed: OnPartFailed) => Promise<T>,
-): Promise<T> {
-  const untold: LogError[] = []
-  const done = await work(onFailed ?? ((_, error) => void untold.push(error)))
-  for (const error of untold) throw error
-  return done
-}
-
 function told(error: unknown): LogError {
   if (error instanceof LogError) return error
   if (error instanceof z.ZodError) return new LogError('failed', 'what Redis has stored is damaged')

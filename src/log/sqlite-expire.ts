@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { createApart } from './sqlite-apart.ts'
 import type { StoredChannels } from './sqlite-channels.ts'
-import type { StoreRequestOf, StoreResults } from './sqlite-requests.ts'
+import type { PartFailed, StoreRequestOf, StoreResults } from './sqlite-requests.ts'
 import { numberOf, textOf } from './sqlite-row.ts'
 
 /** How much one slice looks through or deletes: a few ms each. */
@@ -11,11 +12,12 @@ const DELETED_ROWS = 1_000
 export interface SqliteExpire {
   expirable(request: StoreRequestOf<'expirable'>): StoreResults['expirable']
   forget(request: StoreRequestOf<'forget'>): StoreResults['forget']
-  sweep(): StoreResults['sweep']
+  sweep(request: StoreRequestOf<'sweep'>): StoreResults['sweep']
 }
 
 /** Prepares the statements of expiry. */
 export function createSqliteExpire(database: DatabaseSync, channels: StoredChannels): SqliteExpire {
+  const apart = createApart(database)
   const selectScan = database.prepare(
     `SELECT id, key, time, open FROM channels WHERE id > ? ORDER BY id LIMIT ${SCANNED_CHANNELS}`,
   )
@@ -23,7 +25,7 @@ export function createSqliteExpire(database: DatabaseSync, channels: StoredChann
   const touch = database.prepare('UPDATE channels SET time = ? WHERE id = ?')
   const deleteChannel = database.prepare('DELETE FROM channels WHERE id = ?')
   const insertForgotten = database.prepare('INSERT INTO forgotten (channel) VALUES (?)')
-  const selectForgotten = database.prepare('SELECT channel FROM forgotten LIMIT 1')
+  const selectForgotten = database.prepare('SELECT channel FROM forgotten WHERE channel > ? ORDER BY channel LIMIT 1')
   const deleteForgotten = database.prepare('DELETE FROM forgotten WHERE channel = ?')
   const deleteEntries = database.prepare(
     `DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE channel = ? LIMIT ${DELETED_ROWS})`,
@@ -36,17 +38,25 @@ export function createSqliteExpire(database: DatabaseSync, channels: StoredChann
   return {
     expirable({ appendedBefore, afterId }) {
       const keys: string[] = []
+      const failed: PartFailed[] = []
       const rows = selectScan.all(afterId)
       for (const row of rows) {
         if (numberOf(row, 'open') > 0 || numberOf(row, 'time') >= appendedBefore) continue
         const id = numberOf(row, 'id')
-        const last = numberOf(selectLast.get(id) ?? {}, 'time')
-        if (last < appendedBefore) keys.push(textOf(row, 'key'))
-        else touch.run(last, id)
+        const key = textOf(row, 'key')
+        const failure = apart(
+          () => key,
+          () => {
+            const last = numberOf(selectLast.get(id) ?? {}, 'time')
+            if (last < appendedBefore) keys.push(key)
+            else touch.run(last, id)
+          },
+        )
+        if (failure !== undefined) failed.push(failure)
       }
       const lastRow = rows.at(-1)
       const next = rows.length === SCANNED_CHANNELS && lastRow !== undefined ? numberOf(lastRow, 'id') : undefined
-      return { keys, next }
+      return { keys, next, failed }
     },
     forget({ keys, appendedBefore }) {
       return keys.filter((key) => {
@@ -59,16 +69,26 @@ export function createSqliteExpire(database: DatabaseSync, channels: StoredChann
         return true
       })
     },
-    sweep() {
+    sweep({ afterId }) {
+      const failed: PartFailed[] = []
+      let next = afterId
       for (let deleted = 0; deleted < DELETED_ROWS; ) {
-        const row = selectForgotten.get()
-        if (row === undefined) return { more: false }
+        const row = selectForgotten.get(next)
+        if (row === undefined) return { next: undefined, failed }
         const id = numberOf(row, 'channel')
-        const changes = Number(deleteEntries.run(id).changes) || Number(deleteWritten.run(id).changes)
-        if (changes === 0) deleteForgotten.run(id)
-        deleted += changes + 1
+        const failure = apart(
+          () => `forgotten channel ${id}`,
+          () => {
+            const changes = Number(deleteEntries.run(id).changes) || Number(deleteWritten.run(id).changes)
+            if (changes === 0) deleteForgotten.run(id)
+            deleted += changes + 1
+          },
+        )
+        if (failure === undefined) continue
+        failed.push(failure)
+        next = id
       }
-      return { more: true }
+      return { next, failed }
     },
   }
 }

@@ -1,7 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { foldTurn, type PlacedEntry } from './fold-turn.ts'
 import { parseEntry } from './parse-entry.ts'
-import type { StoreRequestOf, StoreResults } from './sqlite-requests.ts'
+import { createApart } from './sqlite-apart.ts'
+import type { EndedPlace, PartFailed, StoreRequestOf, StoreResults } from './sqlite-requests.ts'
 import { numberOf, textOf } from './sqlite-row.ts'
 
 /** How long one slice of folding may hold up appends, in ms; the turn in hand is finished. */
@@ -9,7 +10,12 @@ const SLICE_MS = 10
 
 /** Prepares the statements of folding. */
 export function createSqliteFold(database: DatabaseSync): (request: StoreRequestOf<'fold'>) => StoreResults['fold'] {
-  const selectEnded = database.prepare('SELECT time, channel, offset FROM ended WHERE time < ? ORDER BY time LIMIT 1')
+  const apart = createApart(database)
+  const selectEnded = database.prepare(
+    `SELECT time, channel, offset FROM ended WHERE time < ? AND (time, channel, offset) > (?, ?, ?)
+     ORDER BY time, channel, offset LIMIT 1`,
+  )
+  const selectKey = database.prepare('SELECT key FROM channels WHERE id = ?')
   const deleteEnded = database.prepare('DELETE FROM ended WHERE time = ? AND channel = ? AND offset = ?')
   const selectBack = database.prepare(
     'SELECT offset, text FROM entries WHERE channel = ? AND offset <= ? ORDER BY offset DESC',
@@ -38,18 +44,27 @@ export function createSqliteFold(database: DatabaseSync): (request: StoreRequest
     return true
   }
 
-  return ({ endedBefore }) => {
+  return ({ endedBefore, after }) => {
     const until = performance.now() + SLICE_MS
+    const failed: PartFailed[] = []
     let folded = 0
+    let next: EndedPlace = after
     while (performance.now() < until) {
-      const due = selectEnded.get(endedBefore)
-      if (due === undefined) return { folded, more: false }
-      const channel = numberOf(due, 'channel')
-      const offset = numberOf(due, 'offset')
-      // Before the fold: a turn of an expired channel, or one with a record that cannot be read, is let be for good.
-      deleteEnded.run(numberOf(due, 'time'), channel, offset)
-      if (fold(channel, offset)) folded += 1
+      const due = selectEnded.get(endedBefore, ...next)
+      if (due === undefined) return { folded, next: undefined, failed }
+      const place: EndedPlace = [numberOf(due, 'time'), numberOf(due, 'channel'), numberOf(due, 'offset')]
+      const [, channel, offset] = place
+      const failure = apart(
+        () => textOf(selectKey.get(channel) ?? {}, 'key'),
+        () => {
+          // Before the fold: a turn of an expired channel, or one with a record that cannot be read, is let be for good.
+          deleteEnded.run(...place)
+          if (fold(channel, offset)) folded += 1
+        },
+      )
+      if (failure !== undefined) failed.push(failure)
+      next = place
     }
-    return { folded, more: true }
+    return { folded, next, failed }
   }
 }

@@ -1,9 +1,10 @@
 import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
-import { type AppendOptions, type ChannelLog, LogError, type LogRecord } from './channel-log.ts'
+import { type AppendOptions, type ChannelLog, LogError, type LogRecord, type OnPartFailed } from './channel-log.ts'
 import { createFollowers } from './followers.ts'
+import { inParts } from './in-parts.ts'
 import { parseEntry } from './parse-entry.ts'
 import { openStoreQueue, type SqliteStatistics } from './sqlite-queue.ts'
-import type { StoredRecord } from './sqlite-requests.ts'
+import type { EndedPlace, PartFailed, StoredRecord, StoreResults } from './sqlite-requests.ts'
 
 /** See {@link openSqliteLog}. */
 export interface SqliteLogOptions {
@@ -63,25 +64,26 @@ export async function openSqliteLog({ dataDir, now = Date.now }: SqliteLogOption
     return { epoch, offset, repeated }
   }
 
-  async function fold(endedBefore: number): Promise<number> {
+  async function fold(endedBefore: number, onFailed: OnPartFailed): Promise<number> {
     let folded = 0
-    for (let more = true; more; ) {
-      const slice = await queue.ask({ op: 'fold', endedBefore })
+    for (let after: EndedPlace | undefined = FIRST; after !== undefined; ) {
+      const slice: StoreResults['fold'] = await queue.ask({ op: 'fold', endedBefore, after })
+      tell(slice.failed, onFailed)
       folded += slice.folded
-      more = slice.more
+      after = slice.next
     }
     return folded
   }
 
-  async function expire(appendedBefore: number, keep: ReadonlySet<string>): Promise<readonly string[]> {
+  async function expire(
+    appendedBefore: number,
+    keep: ReadonlySet<string>,
+    onFailed: OnPartFailed,
+  ): Promise<readonly string[]> {
     const expired: string[] = []
-    let afterId: number | undefined = 0
-    while (afterId !== undefined) {
-      const found: { readonly keys: readonly string[]; readonly next: number | undefined } = await queue.ask({
-        op: 'expirable',
-        appendedBefore,
-        afterId,
-      })
+    for (let afterId: number | undefined = 0; afterId !== undefined; ) {
+      const found: StoreResults['expirable'] = await queue.ask({ op: 'expirable', appendedBefore, afterId })
+      tell(found.failed, onFailed)
       const keys = found.keys.filter((key) => !keep.has(key))
       afterId = found.next
       if (keys.length === 0) continue
@@ -90,8 +92,16 @@ export async function openSqliteLog({ dataDir, now = Date.now }: SqliteLogOption
         for (const key of forgotten) followers.reset(key, { epoch: undefined, offset: 0 })
       })
     }
-    while ((await queue.ask({ op: 'sweep' })).more);
+    for (let afterId: number | undefined = 0; afterId !== undefined; ) {
+      const slice: StoreResults['sweep'] = await queue.ask({ op: 'sweep', afterId })
+      tell(slice.failed, onFailed)
+      afterId = slice.next
+    }
     return expired
+  }
+
+  function tell(failed: readonly PartFailed[], onFailed: OnPartFailed): void {
+    for (const { part, message } of failed) onFailed(part, new LogError('failed', `the log in ${dataDir}: ${message}`))
   }
 
   return {
@@ -111,8 +121,9 @@ export async function openSqliteLog({ dataDir, now = Date.now }: SqliteLogOption
     },
     follow: (key, follower) => followers.add(key, follower),
     unfinished: () => ask({ op: 'unfinished' }),
-    fold: (endedBefore) => inSlices(() => fold(endedBefore)),
-    expire: (appendedBefore, keep) => inSlices(() => expire(appendedBefore, keep)),
+    fold: (endedBefore, onFailed) => inSlices(() => inParts(onFailed, (told) => fold(endedBefore, told))),
+    expire: (appendedBefore, keep, onFailed) =>
+      inSlices(() => inParts(onFailed, (told) => expire(appendedBefore, keep, told))),
     async check() {
       await ask({ op: 'check', time: Math.floor(now()) })
     },
@@ -124,6 +135,9 @@ export async function openSqliteLog({ dataDir, now = Date.now }: SqliteLogOption
     },
   }
 }
+
+/** Before every turn that is to be folded. */
+const FIRST: EndedPlace = [Number.MIN_SAFE_INTEGER, 0, 0]
 
 function toRecord(key: string, { offset, text, time }: StoredRecord): LogRecord {
   const entry = parseEntry(text)

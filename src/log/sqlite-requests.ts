@@ -23,16 +23,25 @@ export type StoreRequest =
       readonly sequence: AppendOptions['sequence']
     }
   | { readonly op: 'unfinished' }
-  | { readonly op: 'fold'; readonly endedBefore: number }
+  | { readonly op: 'fold'; readonly endedBefore: number; readonly after: EndedPlace }
   | { readonly op: 'expirable'; readonly appendedBefore: number; readonly afterId: number }
   | { readonly op: 'forget'; readonly keys: readonly string[]; readonly appendedBefore: number }
-  | { readonly op: 'sweep' }
+  | { readonly op: 'sweep'; readonly afterId: number }
   | { readonly op: 'check'; readonly time: number }
 
 /** The name of a request. */
 export type StoreOp = StoreRequest['op']
 /** The request of one name. */
 export type StoreRequestOf<O extends StoreOp> = Extract<StoreRequest, { op: O }>
+
+/** A place in the order of the turns that are to be folded: by time, channel and offset. */
+export type EndedPlace = readonly [time: number, channel: number, offset: number]
+
+/** What of long work failed, by the channel's key: it is stepped over, and left for the next time. */
+export interface PartFailed {
+  readonly part: string
+  readonly message: string
+}
 
 /** A record as it is stored. `foldedFrom` as in a page's row. */
 export interface StoredRecord {
@@ -42,17 +51,21 @@ export interface StoredRecord {
   readonly foldedFrom: number | undefined
 }
 
-/** What each request is answered with. `more` and `next` say that the rest is to be asked for: long work goes in slices. */
+/** What each request is answered with. `next` says from where the rest is to be asked for: long work goes in slices. */
 export interface StoreResults {
   append: Appended & { readonly reset: Head | undefined }
   head: Head
   read: { readonly head: Head; readonly records: readonly StoredRecord[] | undefined }
   find: StoredRecord | undefined
   unfinished: readonly string[]
-  fold: { readonly folded: number; readonly more: boolean }
-  expirable: { readonly keys: readonly string[]; readonly next: number | undefined }
+  fold: { readonly folded: number; readonly next: EndedPlace | undefined; readonly failed: readonly PartFailed[] }
+  expirable: {
+    readonly keys: readonly string[]
+    readonly next: number | undefined
+    readonly failed: readonly PartFailed[]
+  }
   forget: readonly string[]
-  sweep: { readonly more: boolean }
+  sweep: { readonly next: number | undefined; readonly failed: readonly PartFailed[] }
   check: undefined
 }
 

@@ -50,7 +50,7 @@ export function openStore(dataDir: string): SqliteStore {
       case 'forget':
         return expiry.forget(request)
       case 'sweep':
-        return expiry.sweep()
+        return expiry.sweep(request)
       case 'check':
         probe.run(request.time)
         return undefined

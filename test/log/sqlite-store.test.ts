@@ -45,7 +45,7 @@ test('G15 a channel that is written to between its finding and its forgetting st
   store.run([append('room/a', 1), append('room/b', 1)])
   expect(store.run([{ op: 'expirable', appendedBefore: 5, afterId: 0 }])).toEqual({
     ok: true,
-    answers: [{ ok: true, value: { keys: ['room/a', 'room/b'], next: undefined } }],
+    answers: [{ ok: true, value: { keys: ['room/a', 'room/b'], next: undefined, failed: [] } }],
   })
   store.run([append('room/a', 2, 7)])
   expect(store.run([{ op: 'forget', keys: ['room/a', 'room/b'], appendedBefore: 5 }])).toEqual({
@@ -86,8 +86,9 @@ function answersOf(request: StoreRequest) {
 }
 
 function sweep(): boolean {
-  const [answer] = answersOf({ op: 'sweep' })
-  return answer?.ok === true && typeof answer.value === 'object' && 'more' in answer.value && answer.value.more
+  const [answer] = answersOf({ op: 'sweep', afterId: 0 })
+  if (answer?.ok !== true || typeof answer.value !== 'object' || !('next' in answer.value)) throw new Error('no answer')
+  return answer.value.next !== undefined
 }
 
 function rowsLeft(): unknown {
