@@ -7,8 +7,8 @@ import { runScript, script } from './redis-script.ts'
 /** What is known of the servers of a Redis by asking each of them for its time, again and again. */
 export interface Reach {
   /**
-   * The time of the server of a key, in its own ms since 1970, that will have come no later than in so many ms; 0 where
-   * its clock is not known. For what must not be done later than that, wherever it was held up on its way.
+   * The time of the server of a key, in its own ms since 1970, that will have come a little before so many ms are over; 0
+   * where its clock is not known. For what must not be done later than that, wherever it was held up on its way.
    */
   notAfter(key: string, withinMs: number): number
   end(): void
@@ -18,6 +18,8 @@ export interface Reach {
 const TICK_MS = 100
 /** A server that has answered nothing between so many ticks is away: members are told of it within a second. */
 const SILENT_TICKS = 7
+/** A timer may fire a little before its time, and what it then calls failed must not be done after that. */
+const EARLY_MS = 20
 /** Over how many answers its clock is compared with ours: the one that was on its way for the shortest time tells most. */
 const SAMPLES = 16
 
@@ -77,7 +79,9 @@ export function watchReach(client: RedisClient, clock: RedisClock, onAway: (serv
   return {
     notAfter(key, withinMs) {
       const ahead = servers.get(serverOf(client, key))?.ahead ?? []
-      return ahead.length === 0 ? 0 : Math.floor(realClock.now() + Math.max(0, withinMs) + Math.max(...ahead))
+      return ahead.length === 0
+        ? 0
+        : Math.floor(realClock.now() + Math.max(0, withinMs) - EARLY_MS + Math.max(...ahead))
     },
     end: () => clock.clearTimeout(timer),
   }

@@ -99,12 +99,13 @@ test('C14 C15 a node that is frozen while it logs an attempt, and wakes up with 
   const a = await spawnServer({ ...env, REDIS_URL: proxy.url, OPENAI_API_KEY: 'a' })
   const b = await spawnServer({ ...env, REDIS_URL: redis.url, OPENAI_API_KEY: 'b' })
   const first = await connect(`${a.url}/ai-chat/one`)
-  const second = await connect(`${b.url}/ai-chat/one`)
   const answer = upstream.hold()
   const sprung = proxy.holdFrom('"attempt"')
   first.send({ type: 'user_message', content: 'hello' })
   await sprung
   a.process.kill('SIGSTOP')
+  // Not before: a node that has members of the chat may be the first to take its turn.
+  const second = await connect(`${b.url}/ai-chat/one`)
   await answer.requested
   proxy.release()
   a.process.kill('SIGCONT')
