@@ -121,7 +121,7 @@ async function becomesReady(client: RedisClient, description: string, timeoutMs:
 }
 
 /** The number of the database that a client uses; a Cluster has no others than 0. */
-export function databaseOf(client: RedisClient): number {
+function databaseOf(client: RedisClient): number {
   return client instanceof Cluster ? 0 : (client.options.db ?? 0)
 }
 

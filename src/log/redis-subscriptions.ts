@@ -29,8 +29,9 @@ export function createSubscriptions({ client, onMessage, onSubscribed }: Subscri
   let isScheduled = false
 
   const prefix = pubSubName(client, 'sw:')
+  const isFirst = prefix === 'sw:'
   client.on(isSharded ? 'smessage' : 'message', (channel: string, message: string) =>
-    onMessage(`sw:${channel.slice(prefix.length)}`, message),
+    onMessage(isFirst ? channel : `sw:${channel.slice(prefix.length)}`, message),
   )
   // A Cluster's client subscribes anew by itself, connection by connection, when the slots have moved.
   client.on('ready', () => {
