@@ -38,7 +38,7 @@ export function keepSweeping({ config, clock, logger, log, channels }: UpkeepOpt
 }
 
 /** Tells what fails of some work, part by part, once each, and what does no longer. Rejects where it fails as a whole. */
-async function inParts<T>(failing: Failing, work: (onFailed: OnPartFailed) => Promise<T>): Promise<T> {
+async function tellingParts<T>(failing: Failing, work: (onFailed: OnPartFailed) => Promise<T>): Promise<T> {
   const failed = new Set<string>()
   const done = await work((part, error) => {
     failed.add(part)
@@ -51,7 +51,7 @@ async function inParts<T>(failing: Failing, work: (onFailed: OnPartFailed) => Pr
 /** The same, told too where it fails as a whole. */
 async function tried(failing: Failing, work: (onFailed: OnPartFailed) => Promise<unknown>): Promise<void> {
   try {
-    await inParts(failing, work)
+    await tellingParts(failing, work)
   } catch (error) {
     failing.failed('all', error)
   }
@@ -76,7 +76,7 @@ interface TakingUp {
 export async function takeUpUnfinished(options: UpkeepOptions, before = createTakingUp(options.logger)): Promise<void> {
   const { logger, log, channels, coordination } = options
   const { looking, reading } = before
-  const unfinished = new Set(await inParts(looking, (onFailed) => log.unfinished(onFailed)))
+  const unfinished = new Set(await tellingParts(looking, (onFailed) => log.unfinished(onFailed)))
   const failing = reading.names()
   for (const key of failing) if (!unfinished.has(key)) reading.forget(key)
   await atOnce(AT_ONCE, unfinished, async (key) => {

@@ -26,8 +26,10 @@ const SAMPLES = 16
 interface Server {
   silentTicks: number
   isAsked: boolean
-  /** How far its clock was ahead of ours, rather less than more, by its last answers. */
-  readonly ahead: number[]
+  /** How far its clock was ahead of ours, rather less than more, by each of its last answers. */
+  readonly samples: number[]
+  /** The best of them; undefined before the first. */
+  ahead: number | undefined
 }
 
 const TIME = script(`
@@ -51,8 +53,10 @@ export function watchReach(client: RedisClient, clock: RedisClock, onAway: (serv
     try {
       const [seconds, micros] = timeReply.parse(await runScript(client, TIME, [key], []))
       server.silentTicks = 0
-      server.ahead.push(seconds * 1_000 + micros / 1_000 - realClock.now())
-      if (server.ahead.length > SAMPLES) server.ahead.shift()
+      server.samples.push(seconds * 1_000 + micros / 1_000 - realClock.now())
+      if (server.samples.length > SAMPLES) server.samples.shift()
+      // Here, and not where it is asked for, which is at each append.
+      server.ahead = Math.max(...server.samples)
     } catch {
       // It says less than silence does: it may be a connection that is being made anew.
     } finally {
@@ -67,7 +71,7 @@ export function watchReach(client: RedisClient, clock: RedisClock, onAway: (serv
     for (const key of PROBE_KEYS) {
       const name = serverOf(client, key)
       if (servers.has(name)) continue
-      const server = known.get(name) ?? { silentTicks: 0, isAsked: false, ahead: [] }
+      const server = known.get(name) ?? { silentTicks: 0, isAsked: false, samples: [], ahead: undefined }
       servers.set(name, server)
       server.silentTicks += 1
       void ask(server, key)
@@ -78,10 +82,8 @@ export function watchReach(client: RedisClient, clock: RedisClock, onAway: (serv
   tick()
   return {
     notAfter(key, withinMs) {
-      const ahead = servers.get(serverOf(client, key))?.ahead ?? []
-      return ahead.length === 0
-        ? 0
-        : Math.floor(realClock.now() + Math.max(0, withinMs) - EARLY_MS + Math.max(...ahead))
+      const ahead = servers.get(serverOf(client, key))?.ahead
+      return ahead === undefined ? 0 : Math.floor(realClock.now() + Math.max(0, withinMs) - EARLY_MS + ahead)
     },
     end: () => clock.clearTimeout(timer),
   }
