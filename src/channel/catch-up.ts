@@ -1,6 +1,7 @@
-import type { LogRecord } from '../log/channel-log.ts'
+import type { LogRecord, ReadResult } from '../log/channel-log.ts'
 import { encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
+import type { Position } from '../protocol/position.ts'
 import type { Channel } from './channel.ts'
 import { PAGE_LENGTH, withOffset } from './snapshot.ts'
 
@@ -16,6 +17,8 @@ export interface Reader {
   readonly conversation_id: string | undefined
   /** Sends a `welcome` with this epoch and offset 0: he holds nothing from now on, and is fresh. */
   begin(epoch: string): void
+  /** Sends a `welcome` with this epoch and his own offset: the log goes on under it, and he holds what he had. */
+  goOn(epoch: string): void
   keep(snapshot: PendingSnapshot): void
   /** Sends a frame, after which he is at `offset` (undefined: where he was). Answers false when his socket is congested now. */
   take(text: string, offset: number | undefined): boolean
@@ -40,7 +43,7 @@ export async function catchUp(
   isWanted: () => boolean,
 ): Promise<'caughtUp' | 'congested' | 'left'> {
   for (;;) {
-    if (reader.epoch !== channel.epoch) reader.begin(channel.epoch)
+    if (reader.epoch !== channel.epoch && reader.offset === 0) reader.begin(channel.epoch)
     if (reader.snapshot !== undefined) {
       if (!sendSnapshot(reader, reader.snapshot)) return 'congested'
     } else if (reader.isFresh) {
@@ -48,15 +51,34 @@ export async function catchUp(
       if (!isWanted()) return 'left'
       if (epoch !== reader.epoch) continue
       reader.keep({ frames: withOffset(frames, offset), offset })
-    } else if (reader.offset >= channel.head) {
+    } else if (reader.epoch === channel.epoch && reader.offset >= channel.head) {
       return 'caughtUp'
     } else {
-      const page = await channel.read(reader)
+      const page = await readAfter(channel, reader)
       if (!isWanted()) return 'left'
       if (!page.honoured) reader.begin(channel.epoch)
-      else if (!sendRecords(reader, page.records)) return 'congested'
+      // Another epoch came while it was read: under that one it may be another page.
+      else if (page.head.epoch !== channel.epoch) continue
+      else {
+        if (reader.epoch !== channel.epoch) reader.goOn(channel.epoch)
+        if (!sendRecords(reader, page.records)) return 'congested'
+      }
     }
   }
+}
+
+/**
+ * Reads after a position. Where the log goes on under an epoch that the channel has not been told of, it reads its log anew
+ * first. The page is one of the log that the channel knows where both have the same epoch. Rejects with LogError.
+ */
+export async function readAfter(channel: Channel, position: Position): Promise<ReadResult> {
+  const page = await channel.read(position)
+  const { epoch } = page.head
+  if (page.honoured && epoch !== undefined && epoch !== channel.epoch) {
+    if (!channel.isReading) channel.reset(page.head)
+    await channel.whenRead()
+  }
+  return page
 }
 
 function sendSnapshot(reader: Reader, { frames, offset }: PendingSnapshot): boolean {

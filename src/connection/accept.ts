@@ -1,5 +1,6 @@
 import type { ConnectionEvent } from '../../machines/connection-event.ts'
 import type { ActorHost } from '../actor/actor-host.ts'
+import { readAfter } from '../channel/catch-up.ts'
 import type { Channels } from '../channel/channels.ts'
 import type { CloseName } from '../protocol/close-codes.ts'
 import { type Position, parsePosition } from '../protocol/position.ts'
@@ -79,8 +80,15 @@ async function join(connection: Connection, options: AcceptOptions): Promise<Clo
   return undefined
 }
 
-async function isHonoured(channel: Awaited<ReturnType<Channels['open']>>, position: Position): Promise<boolean> {
+type Opened = Awaited<ReturnType<Channels['open']>>
+
+/** Whether a position is one of the channel's log as the channel knows it when this resolves. */
+async function isHonoured(channel: Opened, position: Position): Promise<boolean> {
   // Most who come back missed nothing, and need no look into the log.
   if (position.epoch === channel.epoch && position.offset === channel.head) return true
-  return (await channel.read(position)).honoured
+  for (;;) {
+    const { honoured, head } = await readAfter(channel, position)
+    // The log of another epoch that came meanwhile may honour something else.
+    if (!honoured || position.offset === 0 || head.epoch === channel.epoch) return honoured
+  }
 }

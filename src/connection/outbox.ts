@@ -17,8 +17,8 @@ export interface OutboxEvents {
   congested(): void
   /** More than ANSWER_LIMIT_BYTES wait. */
   overrun(): void
-  /** The reader begins anew: a `welcome` with this epoch and offset 0 is due. */
-  welcome(epoch: string): void
+  /** A `welcome` is due: the reader begins anew, or goes on from an offset. */
+  welcome(epoch: string, resumedAt?: number): void
 }
 
 /** A connection's ordered way out, and its place in the log. One per connection, hence a class. */
@@ -52,8 +52,19 @@ export class Outbox implements Reader {
     this.offset = 0
     this.snapshot = undefined
     this.isFresh = true
-    this.#held = this.#held?.filter(({ position }) => position.epoch === epoch)
+    this.#letGo(epoch)
     this.#events.welcome(epoch)
+  }
+
+  goOn(epoch: string): void {
+    this.epoch = epoch
+    this.#letGo(epoch)
+    this.#events.welcome(epoch, this.offset)
+  }
+
+  /** What was to be acknowledged is read from the log like all that comes now, or was lost. */
+  #letGo(epoch: string): void {
+    this.#held = this.#held?.filter(({ position }) => position.epoch === epoch)
   }
 
   keep(snapshot: PendingSnapshot): void {

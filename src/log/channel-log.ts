@@ -52,6 +52,8 @@ export interface Head {
 /**
  * What a read found: the records after the position, in order, and the head at that moment. `honoured: false` when
  * the position is above the head, of another epoch (offset 0 excepted), before what is kept, or inside a folded turn.
+ * A log that had lost its end, or might have, can go on under a new epoch from where it is whole: positions of the old one
+ * up to there are honoured, and those above are not. The head tells the new epoch.
  */
 export type ReadResult =
   | { readonly honoured: true; readonly head: Head; readonly records: readonly LogRecord[] }
@@ -72,7 +74,8 @@ export interface Follower {
   record(record: LogRecord): void
   /**
    * The channel's log is another incarnation now (rolled back, lost, expired), or its last entries may have been missed:
-   * `head` is what there is. `record` goes on with what comes after it.
+   * `head` is what there is. `record` goes on with what comes after it. Whether what had been told still stands, a `read`
+   * from there tells.
    */
   reset(head: Head): void
   /**

@@ -1,4 +1,4 @@
-import { LUA_COUNTED, LUA_STORE, LUA_TTL, script, timedScript } from './redis-script.ts'
+import { LUA_COUNTED, LUA_EPOCHS, LUA_STORE, LUA_TTL, script, timedScript } from './redis-script.ts'
 
 /**
  * Appends one entry: checks the fence, answers a repeat, decides the epoch, assigns head + 1, sets the times to live and,
@@ -8,16 +8,18 @@ import { LUA_COUNTED, LUA_STORE, LUA_TTL, script, timedScript } from './redis-sc
  * may lack it), or epoch, offset, and `stale` (with the head), `written`, `repeated` or `mine` (this very append had been
  * written, and its answer was lost).
  *
- * The epoch is the channel's own, but a new one where the writer has seen more than there is (as `nextEpoch` has it), where
- * the stream is gone, and, unless replicas confirm what is shown, where another server (or another life of this one) wrote
- * last: what is missing there may not have been seen by this writer.
+ * The epoch is the channel's own, but a new one where another server (or another life of this one) wrote last, as it may lack
+ * what that one had shown: positions up to the head that it has are honoured on, and those above are not, whatever is
+ * written there now. A new one, too, where the stream is gone, or the writer has seen more than there is (as `nextEpoch`
+ * has it): from these nothing goes on. Where replicas confirm what is shown, what the other server had not shown yet is
+ * `unsettled`: readers wait until it is confirmed anew.
  */
 export const APPEND = timedScript(`
-${LUA_STORE}${LUA_TTL}${LUA_COUNTED}
+${LUA_STORE}${LUA_EPOCHS}${LUA_TTL}${LUA_COUNTED}
 local meta, log, ids, ended, folded = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local text, time, opens, ends, field, number, nonce, fence, seen, proposed, fresh, ttl, waits, publish, wake, judgedAt =
   unpack(ARGV)
-local known = redis.call('HMGET', meta, 'epoch', 'head', 'fence', 'open', 'replaced', 'store', 'judged')
+local known = redis.call('HMGET', meta, 'epoch', 'head', 'fence', 'open', 'before', 'store', 'judged')
 local epoch, head, open = known[1], tonumber(known[2] or 0), tonumber(known[4] or 0)
 
 if fence ~= '' then
@@ -42,33 +44,38 @@ if at then
   return {epoch, tonumber(at), row and row[2][6] == nonce and 'mine' or 'repeated'}
 end
 
-if fence ~= '' and tonumber(seen) > 0 then
-  local isWhole = epoch == proposed and tonumber(seen) <= head and redis.call('EXISTS', log) == 1
-  if not isWhole then return {'moved'} end
+seen = tonumber(seen)
+local before = known[5]
+local isGone = head > 0 and redis.call('EXISTS', log) == 0
+local isKnown = seen == 0 or epoch == proposed or (epoch and seen <= (goesOnFrom(before, proposed) or -1))
+
+if fence ~= '' and seen > 0 then
+  if not isKnown or seen > head or isGone then return {'moved'} end
 end
 
 if judgedAt ~= '' and epoch then
-  local isOther = tonumber(seen) > 0 and epoch ~= proposed
-  local isBehind = tonumber(seen) <= head and tonumber(known[7] or 0) > tonumber(judgedAt)
+  local isOther = not isKnown
+  local isBehind = seen <= head and tonumber(known[7] or 0) > tonumber(judgedAt)
   if isOther or isBehind then return {epoch, head, 'stale'} end
 end
 
 local current = store()
-local replaced = known[5]
+local isMoved = known[6] ~= current
+local isAhead = seen > head and not goesOnFrom(before, proposed)
 if not epoch then
   redis.call('DEL', log, ids, ended, folded)
-  epoch = proposed
-  if tonumber(seen) > 0 then epoch, replaced = fresh, proposed end
-elseif tonumber(seen) > head and proposed ~= replaced then
-  epoch, replaced = fresh, proposed
-elseif waits == '0' and known[6] ~= current then
-  replaced, epoch = epoch, fresh
+  epoch, before = proposed, false
+  if seen > 0 then epoch, before = fresh, endAt(nil, proposed, 0) end
+elseif isMoved or isGone or isAhead then
+  local isWhole = isMoved and not isGone
+  if isAhead and proposed ~= epoch then before = endAt(before, proposed, 0) end
+  epoch, before = fresh, endAt(before, epoch, isWhole and head or 0)
+  if isWhole and waits == '1' then redis.call('HSET', meta, 'unsettled', string.format('%.0f', head)) end
 end
-if head > 0 and redis.call('EXISTS', log) == 0 then
+if isGone then
   redis.call('DEL', ids, ended, folded)
-  redis.call('HDEL', meta, 'shown', 'judged')
+  redis.call('HDEL', meta, 'shown', 'judged', 'unsettled')
   head, open, first = 0, 0, nil
-  if epoch == known[1] then epoch, replaced = fresh, known[1] end
 end
 
 local wasOpen = open > 0
@@ -84,7 +91,7 @@ end
 redis.call('XADD', log, offset .. '-0', 't', time, 'e', text, 'n', nonce, 's', number ~= '' and first .. ':' .. number or '')
 if ends == '1' then redis.call('ZADD', ended, time, offset) end
 redis.call('HSET', meta, 'epoch', epoch, 'head', offset, 'open', open, 'time', time, 'store', current)
-if replaced then redis.call('HSET', meta, 'replaced', replaced) end
+if before and before ~= known[5] then redis.call('HSET', meta, 'before', before) end
 if judgedAt ~= '' then redis.call('HSET', meta, 'judged', offset) end
 if open == 0 then
   keepFor(ttl)
@@ -115,11 +122,20 @@ redis.call(publish, wake, epoch .. ' ' .. place .. ' ' .. time .. ' ' .. text)
 return 1
 `)
 
-/** Makes a channel that another server wrote last this one's, so that what survived can be confirmed and then shown. */
+/**
+ * Makes a channel that another server wrote last this one's, under a new epoch as an append would, so that what survived can
+ * be confirmed and then shown.
+ */
 export const ADOPT = script(`
-${LUA_STORE}
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'head')
-if not known[1] then return {'', 0} end
-redis.call('HSET', KEYS[1], 'store', store())
-return {known[1], tonumber(known[2])}
+${LUA_STORE}${LUA_EPOCHS}
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'store', 'before')
+local epoch, head, current = known[1], tonumber(known[2]), store()
+if not epoch then return {'', 0} end
+if known[3] ~= current then
+  local before = endAt(known[4], epoch, head)
+  epoch = ARGV[1]
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'before', before, 'unsettled', known[2])
+end
+redis.call('HSET', KEYS[1], 'store', current)
+return {epoch, head}
 `)

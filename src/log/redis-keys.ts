@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto'
 
 /**
  * The keys of one channel, under one hash tag, so that a script may touch all of them in a Cluster:
- * - `meta` hash: `epoch`, `replaced` (the epoch before it), `head`, `shown` (readers see entries up to it), `fence`, `open`
- *   (turns without an end), `time` (of the last append), `kept` (when a node last had it attached), `store` (the replication
- *   id of the Redis that wrote last). A lease may have made it before the first append: without `epoch` there is no channel.
+ * - `meta` hash: `epoch`, `before` (the epochs before it, see `LUA_EPOCHS`), `head`, `shown` (readers see entries up to it),
+ *   `unsettled` (the head that a failover left, where replicas confirm: below it, nobody knows what had been shown), `fence`,
+ *   `open` (turns without an end), `time` (of the last append), `kept` (when a node last had it attached), `store` (the
+ *   replication id of the Redis that wrote last). A lease may have made it before the first append: without `epoch` there is
+ *   no channel.
  * - `log` stream: `<offset>-0` → `t` time, `e` text, `n` nonce of the append, `s` `<producer's first offset>:<number>`.
  * - `ids` hash: `["producer","id"]` → offset; `["producer"]` → `<first offset> <last number> <its offset>`.
  * - `ended` sorted set: offsets of terminal entries whose turns are not folded, by time.

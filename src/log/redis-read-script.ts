@@ -1,4 +1,4 @@
-import { LUA_COUNTED, LUA_STORE, script } from './redis-script.ts'
+import { LUA_COUNTED, LUA_EPOCHS, LUA_STORE, script } from './redis-script.ts'
 
 /** How many rows of the stream are fetched at once at most. */
 const BATCH = 16
@@ -10,24 +10,29 @@ const BATCH = 16
  * It fetches little more than it answers, whatever the sizes: rows in batches that begin with one and grow as the limit
  * allows by the average so far, folded turns one by one.
  *
- * `seen` is 1 where a follower of this deployment had got the position: a head below it means that the store was rolled
- * back, and the channel gets its new epoch now, not only with the next append. (A client's position proves nothing.)
- * Answers `unsettled` where replicas must confirm, and another server wrote last: what survived is to be confirmed first.
+ * The last is whether the position is one of this log, or of one that this one goes on from. `seen` is 1 where a follower of
+ * this deployment had got the position: a head below it means that the store was rolled back, and the channel gets its new
+ * epoch now, not only with the next append. (A client's position proves nothing.)
+ * Answers `unsettled` where replicas must confirm, and what another server wrote last has not been confirmed since.
  */
 export const READ = script(`
-${LUA_STORE}
+${LUA_STORE}${LUA_EPOCHS}
 local meta, log, folded = KEYS[1], KEYS[2], KEYS[5]
 local epoch, after, limit, bytes, seen, fresh, waits = unpack(ARGV)
 after, limit, bytes = tonumber(after), tonumber(limit), tonumber(bytes)
-local known = redis.call('HMGET', meta, 'epoch', 'head', 'shown', 'store')
-if not known[1] then return {'', 0, {}} end
+local known = redis.call('HMGET', meta, 'epoch', 'head', 'shown', 'store', 'before', 'unsettled')
+if not known[1] then return {'', 0, {}, after == 0 and 1 or 0} end
 local head, shown = tonumber(known[2]), tonumber(known[3] or 0)
-if waits == '1' and known[4] ~= store() then return {'unsettled'} end
+if waits == '1' and (known[4] ~= store() or shown < tonumber(known[6] or 0)) then return {'unsettled'} end
 if seen == '1' and epoch == known[1] and after > head then
-  redis.call('HSET', meta, 'epoch', fresh, 'replaced', known[1])
-  return {fresh, shown, {}}
+  local current = store()
+  local before = endAt(known[5], epoch, known[4] ~= current and head or 0)
+  redis.call('HSET', meta, 'epoch', fresh, 'before', before, 'store', current)
+  return {fresh, shown, {}, 0}
 end
-if limit == 0 or after >= shown or (after > 0 and epoch ~= known[1]) then return {known[1], shown, {}} end
+local upTo = epoch == known[1] and shown or math.min(shown, goesOnFrom(known[5], epoch) or 0)
+if after > upTo then return {known[1], shown, {}, 0} end
+if limit == 0 or after >= shown then return {known[1], shown, {}, 1} end
 
 local rows, used, last = {}, 0, after
 local batch, at, size, rowPlace = {}, 1, 0, after
@@ -76,7 +81,7 @@ while true do
   if isFull and (isFold or not hasFolds or first > last) then break end
   if isFold then nextFold(place) else at = at + 1 end
 end
-return {known[1], shown, rows}
+return {known[1], shown, rows, 1}
 `)
 
 /** The entry that a producer wrote under an id or a number: offset, time, text; or nothing. */

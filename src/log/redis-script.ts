@@ -80,6 +80,32 @@ local function store()
 end
 `
 
+/** How many epochs before the present one are remembered; positions of older ones begin anew. */
+const EPOCHS = 8
+
+/**
+ * The epochs before the present one, newest first, each with the offset up to which its entries stand in this log, too:
+ * `<epoch>@<offset> …`. (Redis knows its own replication in the same way.)
+ *
+ * `goesOnFrom(before, epoch)`: that offset, or nil where the epoch is not remembered.
+ * `endAt(before, epoch, offset)`: the list after an epoch has ended. What it lost, those before it have lost, too.
+ */
+export const LUA_EPOCHS = `
+local function goesOnFrom(before, epoch)
+  for name, offset in string.gmatch(before or '', '(%S+)@(%d+)') do
+    if name == epoch then return tonumber(offset) end
+  end
+end
+local function endAt(before, epoch, offset)
+  local list = {epoch .. '@' .. string.format('%.0f', offset)}
+  for name, upTo in string.gmatch(before or '', '(%S+)@(%d+)') do
+    local at = string.format('%.0f', math.min(tonumber(upTo), offset))
+    if name ~= epoch and #list < ${EPOCHS} then list[#list + 1] = name .. '@' .. at end
+  end
+  return table.concat(list, ' ')
+end
+`
+
 /** `keepFor(ttl)`: all keys of the channel live for that long, in ms. */
 export const LUA_TTL = `
 local function keepFor(ttl)

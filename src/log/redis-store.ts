@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Position } from '../protocol/position.ts'
 import { type AppendOptions, type Head, LogError, type ReadLimit } from './channel-log.ts'
-import { isWithin, takePage } from './read-page.ts'
+import { takePage } from './read-page.ts'
 import { ADOPT, APPEND, SHOW } from './redis-append-script.ts'
 import { pubSubName, type RedisClient } from './redis-clients.ts'
 import type { Confirmed } from './redis-confirm.ts'
@@ -69,7 +69,10 @@ const appendReply = z.union([
   z.tuple([z.string(), z.number(), z.enum(['written', 'repeated', 'mine', 'stale'])]),
 ])
 const row = z.tuple([z.number(), z.string(), z.string(), z.union([z.number(), z.literal('')])])
-const readReply = z.union([z.tuple([z.literal('unsettled')]), z.tuple([z.string(), z.number(), z.array(row)])])
+const readReply = z.union([
+  z.tuple([z.literal('unsettled')]),
+  z.tuple([z.string(), z.number(), z.array(row), z.number()]),
+])
 const findReply = z.union([z.tuple([]), z.tuple([z.number(), z.string(), z.string()])])
 const adoptReply = z.tuple([z.string(), z.number()])
 
@@ -120,7 +123,7 @@ export function createRedisStore({ client, reach, confirmed, publish, keptMs }: 
 
   /** After a failover: what survived it is confirmed by the replicas that there are now, and then shown. */
   async function settle(key: string): Promise<void> {
-    const [epoch, head] = adoptReply.parse(await write(ADOPT, scriptKeys(keysOf(key)), []))
+    const [epoch, head] = adoptReply.parse(await write(ADOPT, scriptKeys(keysOf(key)), [newEpoch()]))
     if (epoch !== '') await show(key, epoch, head)
   }
 
@@ -136,9 +139,9 @@ export function createRedisStore({ client, reach, confirmed, publish, keptMs }: 
         reply = await read()
       }
       if (reply.length === 1) throw new Error('the master of the channel has just changed again')
-      const [epoch, offset, rows] = reply
+      const [epoch, offset, rows, isHeld] = reply
       const head = { epoch: epoch === '' ? undefined : epoch, offset }
-      if (!isWithin(head, after)) return { head, records: undefined }
+      if (isHeld === 0) return { head, records: undefined }
       return { head, records: limit.records === 0 ? [] : takePage(rows.map(toRecord), after.offset, limit) }
     },
     async find(key, producer, sequence) {

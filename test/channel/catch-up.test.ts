@@ -3,6 +3,7 @@ import { catchUp, type PendingSnapshot, type Reader } from '../../src/channel/ca
 import { Channel } from '../../src/channel/channel.ts'
 import type { Snapshot } from '../../src/channel/snapshot.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
+import type { ChannelLog } from '../../src/log/channel-log.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import type { Entry } from '../../src/protocol/entry.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
@@ -39,12 +40,17 @@ class SomeReader implements Reader {
   conversation_id: string | undefined
   room = Number.POSITIVE_INFINITY
   readonly begun: string[] = []
+  readonly wentOn: string[] = []
   readonly taken: Taken[] = []
   begin(epoch: string): void {
     this.begun.push(epoch)
     this.epoch = epoch
     this.moveTo(0)
     this.isFresh = true
+  }
+  goOn(epoch: string): void {
+    this.wentOn.push(epoch)
+    this.epoch = epoch
   }
   keep(snapshot: PendingSnapshot): void {
     this.snapshot = snapshot
@@ -164,6 +170,62 @@ test('G2 a long log is read page by page; one who is congested goes on at the ne
   expect(contents(reader).map((content) => Number.parseInt(content, 10))).toEqual(
     Array.from({ length: 2_000 }, (_, at) => at),
   )
+})
+
+/** A log of four messages that goes on from its first two under `e2`, and from its first under `e3`, as the test says. */
+async function openMovedChannel() {
+  const { log, channel } = await openChannel(['a', 'b', 'c', 'd'].map(message))
+  const first = channel.epoch
+  let epoch = first
+  const upTo: Record<string, number> = { [first]: 2 }
+  /** Called after a read has been answered, and before that is known. */
+  let meanwhile = () => {}
+  const move = (next: string) => {
+    epoch = next
+    if (next === 'e3') Object.assign(upTo, { [first]: 1, e2: 1 })
+  }
+  const moved: ChannelLog = {
+    ...log,
+    head: async (key) => ({ ...(await log.head(key)), epoch }),
+    async read(key, after, limit) {
+      const head = { ...(await log.head(key)), epoch }
+      if (after.epoch !== epoch && after.offset > (upTo[after.epoch] ?? 0)) return { honoured: false, head }
+      const page = await log.read(key, { epoch: first, offset: after.offset }, limit)
+      meanwhile()
+      return { ...page, head }
+    },
+  }
+  const clock = createFakeClock()
+  const follower = new BareChannel({ log: moved, coordination: createLocalCoordination(clock), clock }, 'chat/one')
+  await follower.load(false)
+  return { channel: follower, first, move, onRead: (then: () => void) => (meanwhile = then) }
+}
+
+test('G8 a log that goes on under another epoch: who holds no more than it has is told so, and reads on', async () => {
+  const { channel, first, move } = await openMovedChannel()
+  const [held, lost] = [resumed(channel, 2), resumed(channel, 3)]
+  move('e2')
+  // The channel has not been told of it.
+  expect(channel.epoch).toBe(first)
+  for (const reader of [held, lost]) expect(await catchUp(channel, reader, wanted)).toBe('caughtUp')
+  expect(channel.epoch).toBe('e2')
+  expect([held.wentOn, held.begun, contents(held)]).toEqual([['e2'], [], ['c', 'd']])
+  expect([lost.wentOn, lost.begun, contents(lost)]).toEqual([[], ['e2'], ['one', 'two', 'three']])
+  for (const reader of [held, lost]) expect(reader).toMatchObject({ epoch: 'e2', offset: 4 })
+})
+
+test('G8 a page that was read before another epoch came is not taken for one of that epoch', async () => {
+  const { channel, move, onRead } = await openMovedChannel()
+  const reader = resumed(channel, 2)
+  move('e2')
+  onRead(() => {
+    onRead(() => {})
+    move('e3')
+    channel.reset({ epoch: 'e3', offset: 4 })
+  })
+  expect(await catchUp(channel, reader, wanted)).toBe('caughtUp')
+  // Under e2 he would have gone on; of what he holds, e3 has lost a part.
+  expect([reader.wentOn, reader.begun, reader.epoch]).toEqual([[], ['e3'], 'e3'])
 })
 
 test('G8 under another epoch, and inside a folded turn, he begins anew', async () => {

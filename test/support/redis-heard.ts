@@ -57,13 +57,8 @@ export async function listen(log: ChannelLog, key: string): Promise<Heard> {
   }
 }
 
-/** Appends a message under its content as id; `place` is how far the writer has seen, and by what it judged. */
-export function say(
-  log: ChannelLog,
-  key: string,
-  content: string,
-  place: Partial<Pick<AppendOptions, 'epoch' | 'seenHead' | 'judgedAt'>> = {},
-) {
+/** Appends a message under its content as id; `place` is how far the writer has seen, by what it judged, and its fence. */
+export function say(log: ChannelLog, key: string, content: string, place: Partial<AppendOptions> = {}) {
   const entry = { type: 'message', content, client_id: 'c1' } as const
   return log.append(key, entry, { producer: 'client:anonymous', sequence: content, seenHead: 0, epoch: 'e1', ...place })
 }

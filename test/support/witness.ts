@@ -60,8 +60,11 @@ export function createWitness(): Witness {
     counts.welcomes++
     if (frame.resumed === true) {
       counts.resumed++
-      const isMine = frame.offset === offset && (frame.epoch === epoch || offset === 0)
+      const isOther = frame.epoch !== epoch && offset > 0
+      // Under another epoch on the same connection, it may be past entries that nobody is shown. SPEC.md G8.
+      const isMine = isOther ? Number(frame.offset) >= offset : frame.offset === offset
       if (!isMine) fail('resumed elsewhere than asked', frame)
+      if (isOther) goOn(String(frame.epoch), Number(frame.offset))
     } else if (frame.offset !== 0) {
       fail('a fresh welcome with an offset', frame)
     }
@@ -71,6 +74,20 @@ export function createWitness(): Witness {
     if (offset !== 0) return
     turns.clear()
     digests.clear()
+  }
+
+  /** What he holds is what the log under its new epoch has, or he would have been told. */
+  function goOn(next: string, upTo: number): void {
+    for (const [key, state] of [...states]) {
+      const carried = carriedOver(key, epoch, next, upTo)
+      if (carried === undefined) continue
+      states.set(carried, state)
+      if (snapshots.has(key)) snapshots.add(carried)
+    }
+    for (const id of turns.keys()) {
+      const text = longest.get(`${epoch}:${id}`)
+      if (text !== undefined) longest.set(`${next}:${id}`, text)
+    }
   }
 
   function digestOf(turn_id: string) {
@@ -165,6 +182,12 @@ export function createWitness(): Witness {
       }
     },
   }
+}
+
+/** An `epoch:offset` under the epoch that goes on from that one up to an offset; undefined where it is none of those. */
+export function carriedOver(position: string, from: string, to: string, upTo: number): string | undefined {
+  const [epoch, offset] = position.split(':')
+  return epoch === from && Number(offset) <= upTo ? `${to}:${offset}` : undefined
 }
 
 /** A witness at work on one connection. */

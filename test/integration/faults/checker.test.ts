@@ -169,6 +169,24 @@ test('what went with an epoch is told, not lost; what went without one is lost a
   expect(checkRun({ ...cleanRun(without(5), ENTRIES), mayLose: true }).lost).not.toEqual([])
 })
 
+test('what was held when an epoch went on under another is compared with that one, whatever a run may lose', () => {
+  const witness = createWitness()
+  const shown = ENTRIES.slice(0, 6).map((entry, at) => ({ ...entry, offset: at + 1 }))
+  witness.take({ type: 'welcome', epoch: 'e0', offset: 0, resumed: false })
+  for (const frame of shown) if (frame.type !== 'attempt') witness.take(frame)
+  witness.take({ type: 'welcome', epoch: 'e1', offset: 6, resumed: true })
+  witness.take({ ...END, offset: 7 })
+  const judge = (entries: readonly Entry[]) => {
+    const run = cleanRun(entries, ENTRIES)
+    const clients = run.clients.map((each) => ({ ...each, states: witness.states, turns: witness.turns }))
+    return checkRun({ ...run, clients, mayLose: true })
+  }
+  expect(judge(ENTRIES)).toMatchObject({ lost: [], told: 0 })
+  const other = judge([...ENTRIES.slice(0, 5), chunk('r1.9 ', 1), END])
+  expect(other.lost).toContainEqual(expect.stringMatching(/^one\/0: at e1:6 it was shown/))
+  expect(other.told).toBe(1)
+})
+
 function acknowledging(id: string, epoch = 'e1') {
   return cleanRun().clients.map((each) => ({ ...each, acknowledged: new Map([[id, { turn_id: 't', epoch }]]) }))
 }

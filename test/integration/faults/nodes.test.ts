@@ -6,6 +6,7 @@ import { startRedis } from '../../support/redis.ts'
 import { startRedisProxy } from '../../support/redis-proxy.ts'
 import { spawnServer } from '../../support/server.ts'
 import { startUpstream } from '../../support/upstream.ts'
+import { createWitness, watch } from '../../support/witness.ts'
 
 /** From the death of a turn's owner to its end for everybody, SPEC.md C14: a lease of 3 s, and a second to look. */
 const TAKEOVER_MS = 5_000
@@ -126,6 +127,8 @@ test('G8 C14 Redis lost the last words of a running turn: it ends there as inter
   onTestFinished(() => redis.close())
   const node = await spawnServer({ REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' })
   const client = await connect(`${node.url}/ai-chat/one`)
+  const witness = createWitness()
+  const watched = watch(client, witness)
   const answer = upstream.hold()
   const turn = await say(client, 'hello')
   const request = await answer.requested
@@ -143,7 +146,8 @@ test('G8 C14 Redis lost the last words of a running turn: it ends there as inter
   answer.say('three ')
   const welcome = await client.next('welcome', (frame) => frame.epoch !== epoch)
   expect(welcome).toMatchObject({ resumed: false, offset: 0 })
-  expect(await ended(client, turn)).toMatchObject({ outcome: 'interrupted' })
-  expect(textsOf(client.frames).get(turn)).toBe('one ')
+  // The end comes live, or stands in the history.
+  await watched.until(() => witness.turns.get(turn)?.outcome !== undefined)
+  expect(witness.turns.get(turn)).toMatchObject({ outcome: 'interrupted', text: 'one ' })
   expect(await request.over).toBe('aborted')
 })

@@ -5,7 +5,7 @@ import type { FrameOf, ServerFrame } from '../../../src/client/frames.ts'
 import { acknowledged, createOutbox, type Draft } from '../../../src/client/outbox.ts'
 import type { ClientSocket, SocketEvents } from '../../../src/client/socket.ts'
 import { checkFrame } from '../client.ts'
-import { createWitness } from '../witness.ts'
+import { carriedOver, createWitness } from '../witness.ts'
 import type { SeenByClient } from './evidence.ts'
 
 /** A member of one chat who comes back by himself, to any node, by the client library's own connection and outbox. */
@@ -140,8 +140,9 @@ export function createChatter(
 
   function receive(frame: ServerFrame): void {
     try {
-      const before = witness.offset
+      const { epoch, offset: before } = witness
       witness.take({ ...frame })
+      if (frame.type === 'welcome' && frame.epoch !== epoch && frame.offset > 0) goOn(epoch, frame)
       if (frame.type === 'welcome') joined(frame)
       else if ('offset' in frame && frame.offset !== undefined) {
         if (isJoining) since = witness.offset
@@ -170,6 +171,18 @@ export function createChatter(
     isJoining = !resumed
     since = 0
     known = new Set()
+  }
+
+  /** The log has another epoch, and he holds what he held: it must all be there under the new one. */
+  function goOn(from: string, { epoch: to, offset }: FrameOf<'welcome'>): void {
+    for (const position of [...positions]) {
+      const carried = carriedOver(position, from, to, offset)
+      if (carried === undefined) continue
+      positions.add(carried)
+      const message = messages.get(position)
+      if (message !== undefined) messages.set(carried, message)
+    }
+    for (const [id, ack] of acks) if (ack.epoch === from) acks.set(id, { ...ack, epoch: to })
   }
 
   function shown(frame: ServerFrame, offset: number): void {
