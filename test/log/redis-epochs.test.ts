@@ -166,6 +166,22 @@ test('G8 entries that are gone although no other server took over: nobody goes o
   expect(await contentsOf(log, KEY)).toEqual(['one', 'two'])
 })
 
+test.each(['this server', 'another server'])(
+  'G5 G8 the stream is gone, and %s writes: nobody goes on from what stood in it',
+  async (who) => {
+    const { redis, log } = await deploy(0)
+    await sayAll(log, ['one', 'two', 'three'])
+    if (who === 'another server') await takeOver(redis, 3)
+    // As where Redis had to evict it.
+    await redis.call('del', keys.log)
+    const [first] = await sayAll(log, ['x', 'y', 'z'], { seenHead: 3 })
+    expect(first).toMatchObject({ offset: 1 })
+    expect(first?.epoch).not.toBe('e1')
+    for (const offset of [1, 2, 3]) expect(await isHeld(log, 'e1', offset)).toBe(false)
+    expect(await contentsOf(log, KEY)).toEqual(['x', 'y', 'z'])
+  },
+)
+
 test('what a failover left is read when replicas have confirmed it, not before, and all of it', async () => {
   const redis = await start()
   const replica = await start(['--replicaof', '127.0.0.1', `${redis.port}`])
