@@ -223,7 +223,8 @@ export class ChatChannel extends Channel implements ChatOfTurns {
 
   /** A turn cannot go on. Where the log cannot be reached, each server has told its own. SPEC.md C18. */
   tellUnsaved(turn_id: string): void {
-    if (this.#stalled === turn_id) return
+    // One that went with its log is nothing to anybody any more.
+    if (this.#stalled === turn_id || !this.state.open.has(turn_id)) return
     this.signalOthers(this.#tellStalled(turn_id))
   }
 

@@ -1,20 +1,21 @@
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { ChannelLog, Follower } from '../../src/log/channel-log.ts'
+import { type Appended, type ChannelLog, type Follower, LogUnreachable } from '../../src/log/channel-log.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
-import { ask, say, settled, startChatServer } from '../support/chat-server.ts'
+import type { Entry } from '../../src/protocol/entry.ts'
+import { ask, framesOf, say, settled, startChatServer } from '../support/chat-server.ts'
 import { until } from '../support/redis.ts'
 
 const KEY = 'ai-chat/one'
 
-/** A log that may be lost: then it is an empty one, which cannot be read before the test lets it. */
-function createLosableLog() {
+/** A log that may be lost: then it is an empty one, which cannot be read before the test lets it. `append` is what each goes through. */
+function createLosableLog(append = (_entry: Entry, go: () => Promise<Appended>) => go()) {
   let inner = createMemoryLog()
   let readable: Promise<void> | undefined
   const followers: Follower[] = []
   const log: ChannelLog = {
     ...inner,
-    append: (...args) => inner.append(...args),
+    append: (...args) => append(args[1], () => inner.append(...args)),
     async head(key) {
       await readable
       return inner.head(key)
@@ -62,6 +63,30 @@ test('G8 C14 a turn whose log is lost writes nothing into the new one, not even 
   const entries = await chat.entries()
   expect(entries[0]).toMatchObject({ type: 'user_message', content: 'hello' })
   expect(entries.filter((entry) => 'turn_id' in entry && entry.turn_id === lost)).toEqual([])
+})
+
+test('C18 the end of a turn that could not be written, and went with its log meanwhile: nobody is told that it stands still', async () => {
+  const ending = Promise.withResolvers<void>()
+  const refused = Promise.withResolvers<Appended>()
+  const { log, lose } = createLosableLog((entry, go) => {
+    if (entry.type !== 'ai_stream_end') return go()
+    ending.resolve()
+    return refused.promise
+  })
+  const chat = await startChatServer({}, { log })
+  const answer = chat.upstream.hold()
+  const client = await chat.join()
+  await say(client, 'hello')
+  await answer.requested
+  answer.say('one ')
+  answer.finish()
+  await ending.promise
+  const { epoch } = client.position
+  lose()()
+  await client.next('welcome', (frame) => frame.epoch !== epoch)
+  refused.reject(new LogUnreachable('Redis did not answer in time'))
+  await settled(client)
+  expect(framesOf(client, 'error')).toEqual([])
 })
 
 test('G2 G8 a log that changes while it is read for the first time: who joins meanwhile gets its first entry', async () => {
