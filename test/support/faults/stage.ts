@@ -84,3 +84,8 @@ export async function setStage(name: string, redisUrl: string, options: StageOpt
       }),
   }
 }
+
+/** How many fresh welcomes there were: each joining has one, and whoever has to begin anew. */
+export function freshWelcomes({ chats }: Stage): number {
+  return chats.chatters.reduce((sum, { counts }) => sum + counts.welcomes - counts.resumed, 0)
+}
