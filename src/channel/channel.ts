@@ -84,7 +84,7 @@ export abstract class Channel implements Follower {
     for (let more = head.offset > 0; more; ) {
       const page = await this.log.read(this.key, { epoch, offset }, LOAD_PAGE)
       if (load !== this.#loads) return this.#overtaken()
-      if (!page.honoured) return this.load(false, proposed)
+      if (!page.honoured || page.head.epoch !== epoch) return this.load(false, proposed)
       if (this.#isRead) records.push(...page.records)
       else for (const record of page.records) this.#take(record)
       offset = page.records.at(-1)?.offset ?? offset

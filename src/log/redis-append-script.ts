@@ -13,6 +13,9 @@ import { LUA_COUNTED, LUA_EPOCHS, LUA_STORE, LUA_TTL, script, timedScript } from
  * written there now. A new one, too, where the stream is gone, or the writer has seen more than there is (as `nextEpoch`
  * has it): from these nothing goes on. Where replicas confirm what is shown, what the other server had not shown yet is
  * `unsettled`: readers wait until it is confirmed anew.
+ *
+ * Where replicas confirm, each answer about what stands in the log comes with a write, if only of what is there: since 7.2,
+ * Redis takes WAIT after a script that wrote nothing for one about the connection's last write, which may be none.
  */
 export const APPEND = timedScript(`
 ${LUA_STORE}${LUA_EPOCHS}${LUA_TTL}${LUA_COUNTED}
@@ -39,9 +42,13 @@ if prior and number ~= '' then
     if row then at = string.match(row[1], '^%d+') end
   end
 end
+local function answer(offset, outcome)
+  if waits == '1' then redis.call('HSET', meta, 'epoch', epoch) end
+  return {epoch, offset, outcome}
+end
 if at then
   local row = redis.call('XRANGE', log, at .. '-0', at .. '-0')[1]
-  return {epoch, tonumber(at), row and row[2][6] == nonce and 'mine' or 'repeated'}
+  return answer(tonumber(at), row and row[2][6] == nonce and 'mine' or 'repeated')
 end
 
 seen = tonumber(seen)
@@ -56,7 +63,7 @@ end
 if judgedAt ~= '' and epoch then
   local isOther = not isKnown
   local isBehind = seen <= head and tonumber(known[7] or 0) > tonumber(judgedAt)
-  if isOther or isBehind then return {epoch, head, 'stale'} end
+  if isOther or isBehind then return answer(head, 'stale') end
 end
 
 local current = store()

@@ -178,7 +178,7 @@ async function openMovedChannel() {
   const first = channel.epoch
   let epoch = first
   const upTo: Record<string, number> = { [first]: 2 }
-  /** Called after a read has been answered, and before that is known. */
+  /** Called after a read has been answered, or a head, and before that is known. */
   let meanwhile = () => {}
   const move = (next: string) => {
     epoch = next
@@ -186,7 +186,11 @@ async function openMovedChannel() {
   }
   const moved: ChannelLog = {
     ...log,
-    head: async (key) => ({ ...(await log.head(key)), epoch }),
+    async head(key) {
+      const head = { ...(await log.head(key)), epoch }
+      meanwhile()
+      return head
+    },
     async read(key, after, limit) {
       const head = { ...(await log.head(key)), epoch }
       if (after.epoch !== epoch && after.offset > (upTo[after.epoch] ?? 0)) return { honoured: false, head }
@@ -212,6 +216,16 @@ test('G8 a log that goes on under another epoch: who holds no more than it has i
   expect([held.wentOn, held.begun, contents(held)]).toEqual([['e2'], [], ['c', 'd']])
   expect([lost.wentOn, lost.begun, contents(lost)]).toEqual([[], ['e2'], ['one', 'two', 'three']])
   for (const reader of [held, lost]) expect(reader).toMatchObject({ epoch: 'e2', offset: 4 })
+})
+
+test('G8 another epoch between the head and a page of it: the log is read anew, under that epoch', async () => {
+  const { channel, move, onRead } = await openMovedChannel()
+  onRead(() => {
+    onRead(() => {})
+    move('e2')
+  })
+  await channel.load(false)
+  expect(channel).toMatchObject({ epoch: 'e2', head: 4 })
 })
 
 test('G8 a page that was read before another epoch came is not taken for one of that epoch', async () => {

@@ -202,6 +202,28 @@ test('what the replica has not confirmed is refused and shown to nobody; a repea
   expect(heard.flatMap(({ faults }) => faults)).toEqual([])
 })
 
+test('each answer about what stands in the log is a write to be confirmed: WAIT after none says nothing', async () => {
+  const { master, log } = await deployPair()
+  await say(log, KEY, 'one')
+  await say(log, KEY, 'two', { seenHead: 1, judgedAt: 1 })
+  const written = async () => {
+    const [, calls] = /cmdstat_hset:calls=(\d+)/.exec(String(await master.call('info', 'commandstats'))) ?? []
+    return Number(calls)
+  }
+  const writes = async (work: () => Promise<unknown>) => {
+    const before = await written()
+    await work()
+    return (await written()) - before
+  }
+  expect(await writes(() => log.head(KEY))).toBe(0)
+  expect(await writes(() => say(log, KEY, 'one'))).toBeGreaterThan(0)
+  expect(
+    await writes(() =>
+      expect(say(log, KEY, 'three', { seenHead: 1, judgedAt: 1 })).rejects.toMatchObject({ code: 'stale' }),
+    ),
+  ).toBeGreaterThan(0)
+})
+
 describe('Cluster', () => {
   test('one master is lost: its channels come back with a replica, the others never stop', async () => {
     const cluster = await startCluster({ replicas: 1 })
