@@ -10,6 +10,7 @@ import { accept } from './connection/accept.ts'
 import { createAdmission, signInOf } from './connection/admission.ts'
 import { createConnectionHost } from './connection/connection-behaviour.ts'
 import { type OpenConnection, sharedRatesOf } from './connection/connection-options.ts'
+import { returnSpreadMs } from './connection/return-spread.ts'
 import { createTurnstile } from './connection/turnstile.ts'
 import { openConfiguredCoordination } from './coordination/configured-coordination.ts'
 import type { Coordination } from './coordination/coordination.ts'
@@ -30,8 +31,6 @@ import { keepSweeping, keepTakingUp, takeUpUnfinished } from './upkeep.ts'
 export const INTERRUPT_DEADLINE_MS = 2_000
 /** How long whoever was accepted before the port was closed may take to say what it wants, in ms. */
 const SETTLING_MS = 1_000
-/** Over how long clients are told to spread their return, at least, in ms. */
-const RETURN_SPREAD_MS = 1_000
 
 interface Running {
   readonly log: ChannelLog
@@ -178,7 +177,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         ...sharedRatesOf(config, coordination),
         turnstile: createTurnstile(),
         isDraining,
-        reconnectAfterMs: () => Math.round(Math.random() * Math.max(RETURN_SPREAD_MS, config.DRAIN_MS)),
+        reconnectAfterMs: () => Math.round(Math.random() * returnSpreadMs(connections.size, config.DRAIN_MS)),
         onReleased(connection: OpenConnection) {
           connections.delete(connection)
           telemetry.connectionsOpen = connections.size
