@@ -72,7 +72,7 @@ export function failure(what: string, error: unknown): LogError {
   return new LogError('failed', told(what, error))
 }
 
-/** (Redis's own sentences end before what was sent to it; ioredis keeps the command, which is not handed on.) */
+/** (`redisWords` leaves out what was sent; ioredis keeps the command, which is not handed on.) */
 function told(what: string, error: unknown): string {
   return `${what}: ${redisWords(error).slice(0, 200)}`
 }

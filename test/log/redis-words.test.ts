@@ -55,3 +55,20 @@ test('so it is at the start, for each kind of Redis, and for what is none', asyn
   expect(await why('redis+sentinel://127.0.0.1:1/one')).toMatch(/: no sentinel answers: there is no connection to it$/)
   expect(await why('redis+cluster://127.0.0.1:1')).toMatch(/: no node of its Cluster answers$/)
 })
+
+test('why a Redis cannot be used as a Cluster is told in its own words, and never with what was sent to it', async () => {
+  const clusterless = await startRedis()
+  onTestFinished(clusterless.close)
+  const locked = await startRedis({ args: ['--rename-command', 'AUTH', '', '--rename-command', 'HELLO', ''] })
+  onTestFinished(locked.close)
+  const secret = 'a-secret'
+  const why = (url: string) => openRedisCoordination({ url, timeoutMs: TIMEOUT_MS }).catch(({ message }) => message)
+  expect(await why(`redis+cluster://127.0.0.1:${clusterless.port}`)).toBe(
+    `redis cluster at 127.0.0.1:${clusterless.port} cannot be reached: a node says ERR This instance has cluster support disabled`,
+  )
+  const at = `127.0.0.1:${locked.port}`
+  expect(await why(`redis://:${secret}@${at}`)).toBe(`redis at ${at} cannot be reached: ERR unknown command 'auth'`)
+  expect(await why(`redis+cluster://:${secret}@${at}`)).toBe(
+    `redis cluster at ${at} cannot be reached: a node says ERR unknown command 'auth'`,
+  )
+})
