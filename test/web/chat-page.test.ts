@@ -1,7 +1,10 @@
 import type { Locator, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
 import { launchBrowser, type TestBrowser } from '../support/browser.ts'
 import { type ChatPageServer, startChatPageServer } from './chat-page-server.ts'
+
+const { TURN_QUEUE } = loadConfig({})
 
 let server: ChatPageServer
 let browser: TestBrowser
@@ -266,6 +269,40 @@ describe('chat page', () => {
     await page.getByRole('navigation').getByRole('button', { name: 'New chat' }).click()
     await page.getByText('What would you like to talk about?').waitFor()
     expect(problems).toEqual([])
+  })
+
+  it('a notice covers nothing that can be pressed, and the end of the thread stays in view', async () => {
+    const { page } = await chat({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })
+    const speech = await ask(page, 'first')
+    speech.say('one')
+    for (let waiting = 0; waiting <= TURN_QUEUE; waiting++) {
+      await messageBox(page).fill(`one more, ${waiting}`)
+      await page.keyboard.press('Enter')
+    }
+    const buttons = page.getByRole('button')
+    await buttons.filter({ hasText: 'Send again' }).waitFor()
+    await page.getByRole('button', { name: 'Copy the link to this chat' }).click()
+    const box = (locator: Locator) =>
+      locator.evaluate((element) => {
+        const { left, right, top, bottom } = element.getBoundingClientRect()
+        return { left, right, top, bottom, words: element.textContent || element.ariaLabel }
+      })
+    const end = page.getByRole('button', { name: 'Discard' })
+    const thread = page.locator('.scroller')
+    await page.locator('.toast').waitFor()
+    // The thread follows after the notice has taken its place.
+    await expect.poll(async () => (await box(end)).bottom <= (await box(thread)).bottom).toBe(true)
+    const notice = await box(page.locator('.toast'))
+    const pressable = await Promise.all((await buttons.or(messageBox(page)).all()).map(box))
+    const covered = pressable.filter(
+      ({ left, right, top, bottom }) =>
+        left < notice.right && right > notice.left && top < notice.bottom && bottom > notice.top,
+    )
+    expect(pressable.map(({ words }) => words)).toContain('Discard')
+    expect(covered).toEqual([])
+    // What waits would ask the model in the next test.
+    speech.finish()
+    for (let waiting = 0; waiting < TURN_QUEUE; waiting++) (await server.model.asked()).finish()
   })
 
   it('can be used by keyboard alone', async () => {
