@@ -3,6 +3,7 @@ import { encodeEntry } from '../protocol/codec.ts'
 import { type Entry, isHidden } from '../protocol/entry.ts'
 import type { Position } from '../protocol/position.ts'
 import type { Channel } from './channel.ts'
+import { keepUp } from './keep-up.ts'
 import { PAGE_LENGTH, withOffset } from './snapshot.ts'
 
 /** Somebody who reads a channel's log at his own pace, and where he is. */
@@ -59,7 +60,10 @@ export async function catchUp(
       if (!page.honoured) reader.begin(channel.epoch)
       // Another epoch came while it was read: under that one it may be another page.
       else if (page.head.epoch !== channel.epoch) continue
-      else {
+      // The log has lost its end, and nobody has found out yet.
+      else if (page.records.length === 0 && reader.offset < channel.head) {
+        if (!channel.isReading) channel.reset(page.head)
+      } else {
         if (reader.epoch !== channel.epoch) reader.goOn(channel.epoch)
         if (!sendRecords(reader, page.records)) return 'congested'
       }
@@ -68,16 +72,13 @@ export async function catchUp(
 }
 
 /**
- * Reads after a position. Where the log goes on under an epoch that the channel has not been told of, it reads its log anew
- * first. The page is one of the log that the channel knows where both have the same epoch. Rejects with LogError.
+ * Reads after a position. The page is one of the log that the channel knows then, where both have the same epoch; else that
+ * has changed once more. Rejects with LogError.
  */
 export async function readAfter(channel: Channel, position: Position): Promise<ReadResult> {
   const page = await channel.read(position)
-  const { epoch } = page.head
-  if (page.honoured && epoch !== undefined && epoch !== channel.epoch) {
-    if (!channel.isReading) channel.reset(page.head)
-    await channel.whenRead()
-  }
+  if (page.honoured) await keepUp(channel, page.head)
+  else await channel.whenRead()
   return page
 }
 

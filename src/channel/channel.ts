@@ -7,6 +7,7 @@ import type { Position } from '../protocol/position.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
 import { createAwaitedOffsets } from './awaited-offsets.ts'
 import { type ChannelParts, LOAD_PAGE, PAGE } from './channel-parts.ts'
+import { keepUp } from './keep-up.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -131,9 +132,10 @@ export abstract class Channel implements Follower {
 
   /** Resolves when all that the log has now is folded. Rejects with LogError. */
   async readToHead(): Promise<void> {
-    const { epoch, offset } = await this.log.head(this.key)
-    if (epoch !== this.epoch || offset <= this.head) return
-    await this.#awaited.until(offset)
+    let head = await this.log.head(this.key)
+    for (; head.epoch !== undefined && head.epoch !== this.epoch; head = await this.log.head(this.key))
+      await keepUp(this, head)
+    if (head.offset > this.head) await this.#awaited.until(head.offset)
   }
 
   unload(): void {

@@ -28,7 +28,7 @@ export interface OpenTurn {
   /** Whose turn it is, for fairness; undefined in logs of versions that did not say it. */
   readonly fairKey: string | undefined
   readonly answer: Answer
-  /** The model was asked: the log has its `typing`. */
+  /** The model was asked: the log has its `typing`, or something that it said. */
   isAsked: boolean
   /** The process that took it up last, counted from 1; 0 before the first request. */
   run: number
@@ -95,8 +95,11 @@ export function apply(state: ChatState, entry: Entry, keep: number): void {
     }
     case 'ai_stream_chunk':
     case 'ai_reasoning_chunk': {
-      const answer = state.open.get(entry.turn_id)?.answer
-      if (answer === undefined) return
+      const turn = state.open.get(entry.turn_id)
+      if (turn === undefined) return
+      // Where a failover lost its `typing` alone, this tells it.
+      turn.isAsked = true
+      const { answer } = turn
       answer.chunks++
       if (entry.type === 'ai_stream_chunk') answer.text += entry.content
       else answer.reasoning += entry.content

@@ -118,8 +118,8 @@ export class ChatTurns {
     for (const turn_id of this.#origins.keys()) if (!open.has(turn_id)) this.#origins.delete(turn_id)
     const running = this.#running
     if (running?.turn === undefined) return
-    const chunksIn = (state: ChatState) => state.open.get(running.turn_id)?.answer.chunks ?? 0
-    running.hasHole ||= !open.has(running.turn_id) || chunksIn(this.#chat.state) < chunksIn(before)
+    const [was, is] = [before.open.get(running.turn_id), open.get(running.turn_id)]
+    running.hasHole ||= is === undefined || (was !== undefined && isShorter(is, was))
     if (running.hasHole) running.turn.lose()
   }
 
@@ -230,4 +230,10 @@ export class ChatTurns {
     const append: AppendOfTurn = (entry, producer, sequence) => this.#chat.append(entry, producer, sequence, { fence })
     await appendEnd(append, { turn_id, outcome, error, words })
   }
+}
+
+/** Whether a turn has lost something of what it had come to. */
+function isShorter(is: OpenTurn, was: OpenTurn): boolean {
+  if (was.isAsked && !is.isAsked) return true
+  return is.answer.chunks < was.answer.chunks || is.run < was.run || (is.run === was.run && is.attempts < was.attempts)
 }

@@ -124,9 +124,11 @@ export function createConnection(parts: ConnectionParts): Connection {
   function welcomed({ limits, channel: name }: FrameOf<'welcome'>): void {
     heartbeat = limits
     channel = name
+    listen()
+    // Its log has another epoch: nothing else about the connection has changed. SPEC.md G8.
+    if (link.at === 'open') return
     toldDelay = undefined
     openedAt = clock.now()
-    listen()
     setLink({ at: 'open' })
   }
 

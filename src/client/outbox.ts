@@ -104,11 +104,11 @@ export function createOutbox({ clock, send, onRefused, onFault, onChange }: Outb
     },
     unlinked() {
       underWay = undefined
+      isDraining = false
     },
     receive(frame) {
       if (frame.type === 'welcome') {
         maxBytes = frame.limits.max_message_bytes
-        isDraining = false
         // A fresh log under a live connection may have lost what was under way: C7 makes sending it again safe.
         underWay = undefined
       }

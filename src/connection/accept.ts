@@ -75,20 +75,21 @@ async function join(connection: Connection, options: AcceptOptions): Promise<Clo
   }
   connection.outbox.conversation_id = request.query.get('conversation_id') ?? undefined
   const position = connection.outbox.conversation_id === undefined ? parsePosition(request.query) : undefined
-  if (position !== undefined && (await isHonoured(channel, position)))
-    connection.outbox.resume(channel.epoch, position.offset)
+  const epoch = position === undefined ? undefined : await epochOf(channel, position)
+  if (position !== undefined && epoch !== undefined) connection.outbox.resume(epoch, position.offset)
   return undefined
 }
 
 type Opened = Awaited<ReturnType<Channels['open']>>
 
-/** Whether a position is one of the channel's log as the channel knows it when this resolves. */
-async function isHonoured(channel: Opened, position: Position): Promise<boolean> {
+/** The epoch under which a position is one of the channel's log; undefined where it is not honoured. */
+async function epochOf(channel: Opened, position: Position): Promise<string | undefined> {
   // Most who come back missed nothing, and need no look into the log.
-  if (position.epoch === channel.epoch && position.offset === channel.head) return true
+  if (position.epoch === channel.epoch && position.offset === channel.head) return channel.epoch
   for (;;) {
     const { honoured, head } = await readAfter(channel, position)
+    if (!honoured) return undefined
     // The log of another epoch that came meanwhile may honour something else.
-    if (!honoured || position.offset === 0 || head.epoch === channel.epoch) return honoured
+    if (position.offset === 0 || head.epoch === channel.epoch) return channel.epoch
   }
 }

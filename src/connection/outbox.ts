@@ -60,6 +60,7 @@ export class Outbox implements Reader {
     this.epoch = epoch
     this.#letGo(epoch)
     this.#events.welcome(epoch, this.offset)
+    this.#tellHeld()
   }
 
   /** What was to be acknowledged is read from the log like all that comes now, or was lost. */

@@ -53,7 +53,8 @@ export interface Head {
  * What a read found: the records after the position, in order, and the head at that moment. `honoured: false` when
  * the position is above the head, of another epoch (offset 0 excepted), before what is kept, or inside a folded turn.
  * A log that had lost its end, or might have, can go on under a new epoch from where it is whole: positions of the old one
- * up to there are honoured, and those above are not. The head tells the new epoch.
+ * up to there are honoured, and those above are not. The head tells the new epoch, and the channel's followers have been reset
+ * to it before anybody is answered by it.
  */
 export type ReadResult =
   | { readonly honoured: true; readonly head: Head; readonly records: readonly LogRecord[] }

@@ -10,8 +10,8 @@ import { LUA_COUNTED, LUA_EPOCHS, LUA_STORE, LUA_TTL, script, timedScript } from
  *
  * The epoch is the channel's own, but a new one where another server (or another life of this one) wrote last, as it may lack
  * what that one had shown: positions up to the head that it has are honoured on, and those above are not, whatever is
- * written there now. A new one, too, where the stream is gone, or the writer has seen more than there is (as `nextEpoch`
- * has it): from these nothing goes on. Where replicas confirm what is shown, what the other server had not shown yet is
+ * written there now. A new one, too, where the stream is gone, or a writer has seen more of it than there is: from these nothing
+ * goes on. Where replicas confirm what is shown, what the other server had not shown yet is
  * `unsettled`: readers wait until it is confirmed anew.
  *
  * Where replicas confirm, each answer about what stands in the log comes with a write, if only of what is there: since 7.2,
@@ -68,14 +68,13 @@ end
 
 local current = store()
 local isMoved = known[6] ~= current
-local isAhead = seen > head and not goesOnFrom(before, proposed)
+local isAhead = seen > head and epoch == proposed
 if not epoch then
   redis.call('DEL', log, ids, ended, folded)
   epoch, before = proposed, false
   if seen > 0 then epoch, before = fresh, endAt(nil, proposed, 0) end
 elseif isMoved or isGone or isAhead then
   local isWhole = isMoved and not isGone
-  if isAhead and proposed ~= epoch then before = endAt(before, proposed, 0) end
   epoch, before = fresh, endAt(before, epoch, isWhole and head or 0)
   if isWhole and waits == '1' then redis.call('HSET', meta, 'unsettled', string.format('%.0f', head)) end
 end
@@ -114,14 +113,15 @@ return {epoch, head, 'written'}
 
 /**
  * Shows what replicas have confirmed: entries up to an offset. The wake-up carries the entry where it is the only one.
+ * Answers 0 where these are not there: another server has taken over since they were confirmed, and may not have them.
  */
 export const SHOW = script(`
 local epoch, offset, time, text, publish, wake = unpack(ARGV)
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'shown')
-if known[1] ~= epoch then return 0 end
-local upTo = math.min(tonumber(offset), tonumber(known[2]))
+local upTo = tonumber(offset)
+if known[1] ~= epoch or upTo > tonumber(known[2]) then return 0 end
 local shown = tonumber(known[3] or 0)
-if upTo <= shown then return 0 end
+if upTo <= shown then return 1 end
 local place = string.format('%.0f', upTo)
 redis.call('HSET', KEYS[1], 'shown', place)
 if upTo > shown + 1 then time, text = '0', '' end

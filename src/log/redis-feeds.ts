@@ -21,6 +21,11 @@ export interface Feeds {
   placeOf(key: string): Head | undefined
   /** The head of a channel as it was after a moment at which its followers were at `place`. */
   compared(key: string, head: Head, place: Head): void
+  /**
+   * The same for who has just read that head, and goes on by it: resolves when the followers have been told of another epoch,
+   * or of a log that has lost its end. Rejects with LogError.
+   */
+  agree(key: string, head: Head, place: Head): Promise<void>
   /** The channel was forgotten by this process. */
   forgotten(key: string): void
   /** The store of these channels does not answer. */
@@ -49,7 +54,8 @@ interface Feed {
   offset: number
   /** Whether it is known where they began. */
   isKnown: boolean
-  replaced: string | undefined
+  /** The epochs before it, of which late words may come. */
+  replaced: readonly string[]
   proposed: string | undefined
   filling: Promise<void> | undefined
   isToFillAgain: boolean
@@ -57,6 +63,8 @@ interface Feed {
 
 const PAGE: ReadLimit = { records: 256, bytes: 256 * 1024 }
 const NO_RECORDS: ReadLimit = { records: 0, bytes: 0 }
+/** How many epochs are known to be over; the wake-ups of one more would make its followers read the log anew. */
+const LATE_EPOCHS = 8
 
 /** Makes the feeds of one process. */
 export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBackfill }: FeedsOptions): Feeds {
@@ -78,7 +86,8 @@ export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBa
   }
 
   function reset(key: string, feed: Feed, head: Head): void {
-    if (feed.epoch !== undefined && feed.epoch !== head.epoch) feed.replaced = feed.epoch
+    if (feed.epoch !== undefined && feed.epoch !== head.epoch)
+      feed.replaced = [feed.epoch, ...feed.replaced].slice(0, LATE_EPOCHS).filter((epoch) => epoch !== head.epoch)
     Object.assign(feed, { isKnown: true, epoch: head.epoch, offset: head.offset, proposed: undefined })
     followers.reset(key, head)
   }
@@ -97,8 +106,8 @@ export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBa
     }
     if (feed.epoch === undefined) fixEpoch(key, feed, epoch)
     if (feed.epoch !== epoch) {
-      // A late word from before the epoch changed.
-      if (epoch === feed.replaced) return true
+      // It may be late, or tell of a successor: the log knows.
+      if (feed.replaced.includes(epoch)) return false
       reset(key, feed, { epoch, offset: offset - 1 })
     }
     if (offset <= feed.offset) return true
@@ -181,6 +190,8 @@ export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBa
     heard(key, epoch, offset, record) {
       const feed = feeds.get(key)
       if (feed === undefined) return
+      // A late word from before the epoch changed.
+      if (feed.replaced.includes(epoch)) return
       const isTold = offer(key, feed, epoch, offset, () => recordOf(offset, record))
       if (!isTold && feed.isKnown) fill(key, feed).catch(ignore)
     },
@@ -195,6 +206,11 @@ export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBa
       void quiet(key).then(() => {
         if (feeds.get(key) === feed && !isAt(feed, head, place)) fill(key, feed).catch(ignore)
       })
+    },
+    async agree(key, head, place) {
+      const feed = feeds.get(key)
+      const isOther = head.epoch !== place.epoch || head.offset < place.offset
+      if (feed !== undefined && isOther && !isAt(feed, head, place)) await fill(key, feed)
     },
     forgotten(key) {
       const feed = feeds.get(key)
@@ -217,7 +233,7 @@ const NEW_FEED: Feed = {
   epoch: undefined,
   offset: 0,
   isKnown: false,
-  replaced: undefined,
+  replaced: [],
   proposed: undefined,
   filling: undefined,
   isToFillAgain: false,

@@ -1,4 +1,5 @@
 import { type Entry, turnsOpenedBy } from '../protocol/entry.ts'
+import type { Position } from '../protocol/position.ts'
 import {
   type Appended,
   type AppendOptions,
@@ -6,6 +7,7 @@ import {
   LogError,
   type LogRecord,
   type OnPartFailed,
+  type ReadLimit,
 } from './channel-log.ts'
 import { inParts } from './in-parts.ts'
 import { parseEntry } from './parse-entry.ts'
@@ -19,7 +21,7 @@ import { createInOrder } from './redis-in-order.ts'
 import { keysOf, PROBE_KEYS } from './redis-keys.ts'
 import { watchReach } from './redis-reach.ts'
 import { beginRound, type Round } from './redis-round.ts'
-import { createRedisStore, isOwn, type RedisRecord } from './redis-store.ts'
+import { createRedisStore, isOwn, type RedisPage, type RedisRecord } from './redis-store.ts'
 import { createRedisUpkeep } from './redis-upkeep.ts'
 import { PROBE } from './redis-upkeep-script.ts'
 import { parseRedisUrl } from './redis-url.ts'
@@ -149,6 +151,17 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
     return ask(() => inOrder.settled(key).then(() => tryUntil(deadline, attempt)))
   }
 
+  /**
+   * Reads, and lets the channel's followers know what that tells of its epoch before anybody goes on by it: what comes to them
+   * afterwards is of that log, or a later one.
+   */
+  async function readInStep(key: string, after: Position, limit: ReadLimit): Promise<RedisPage> {
+    const place = feeds.placeOf(key)
+    const page = await askAfter(key, () => store.read(key, after, limit, false))
+    if (place !== undefined) await feeds.agree(key, page.head, place)
+    return page
+  }
+
   async function append(key: string, entry: Entry, options: AppendOptions): Promise<Appended> {
     const text = JSON.stringify(entry)
     if (waiting + text.length > MAX_WAITING) throw new LogError('failed', 'too much waits for Redis')
@@ -164,7 +177,11 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
         tryUntil(deadline, async (n) => {
           if (n > 1) retries += 1
           if (opens > 0) await upkeep.opening(key)
-          const append = { text, time, opens, ends, nonce, writer: options }
+          // What its followers were told meanwhile counts as seen by the writer: a log without it is another one.
+          const place = feeds.placeOf(key)
+          const isBehind = place?.epoch === options.epoch && place.offset > options.seenHead
+          const writer = isBehind ? { ...options, seenHead: place.offset } : options
+          const append = { text, time, opens, ends, nonce, writer }
           const { epoch, offset, outcome } = await store.append(key, append, deadline - clock.now())
           await feeds.wrote(key, epoch, isOwn(outcome) ? { offset, entry, text, time } : offset)
           if (outcome === 'stale') throw new LogError('stale', 'another entry came first')
@@ -195,9 +212,9 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
   return {
     description: target.description,
     append: (key, entry, writer) => ask(() => append(key, entry, writer)),
-    head: async (key) => (await askAfter(key, () => store.read(key, START, NO_RECORDS, false))).head,
+    head: async (key) => (await readInStep(key, START, NO_RECORDS)).head,
     async read(key, after, limit) {
-      const { head, records } = await askAfter(key, () => store.read(key, after, limit, false))
+      const { head, records } = await readInStep(key, after, limit)
       if (records === undefined) return { honoured: false, head }
       return { honoured: true, head, records: records.map((record) => toRecord(key, record)) }
     },

@@ -10,9 +10,11 @@ const BATCH = 16
  * It fetches little more than it answers, whatever the sizes: rows in batches that begin with one and grow as the limit
  * allows by the average so far, folded turns one by one.
  *
- * The last is whether the position is one of this log, or of one that this one goes on from. `seen` is 1 where a follower of
- * this deployment had got the position: a head below it means that the store was rolled back, and the channel gets its new
- * epoch now, not only with the next append. (A client's position proves nothing.)
+ * The last is whether the position is one of this log, or of one that this one goes on from.
+ *
+ * Where another server wrote last, the channel gets its new epoch now, as an append would give it: who reads on must not be
+ * told an epoch that others may know more of. So it does where a follower of this deployment had got the position (`seen` is
+ * 1; a client's position proves nothing) and the head is below it. In a full Redis, which takes no writes, the epoch waits.
  * Answers `unsettled` where replicas must confirm, and what another server wrote last has not been confirmed since.
  */
 export const READ = script(`
@@ -23,12 +25,18 @@ after, limit, bytes = tonumber(after), tonumber(limit), tonumber(bytes)
 local known = redis.call('HMGET', meta, 'epoch', 'head', 'shown', 'store', 'before', 'unsettled')
 if not known[1] then return {'', 0, {}, after == 0 and 1 or 0} end
 local head, shown = tonumber(known[2]), tonumber(known[3] or 0)
-if waits == '1' and (known[4] ~= store() or shown < tonumber(known[6] or 0)) then return {'unsettled'} end
-if seen == '1' and epoch == known[1] and after > head then
-  local current = store()
-  local before = endAt(known[5], epoch, known[4] ~= current and head or 0)
-  redis.call('HSET', meta, 'epoch', fresh, 'before', before, 'store', current)
-  return {fresh, shown, {}, 0}
+local current = store()
+local isMoved = known[4] ~= current
+if waits == '1' and (isMoved or shown < tonumber(known[6] or 0)) then return {'unsettled'} end
+if isMoved or (seen == '1' and epoch == known[1] and after > head) then
+  local isWhole = isMoved and redis.call('EXISTS', log) == 1
+  local before = endAt(known[5], known[1], isWhole and head or 0)
+  local done = redis.pcall('HSET', meta, 'epoch', fresh, 'before', before, 'store', current)
+  if type(done) ~= 'table' then
+    known[1], known[5] = fresh, before
+  elseif not string.find(done.err, '^OOM') then
+    return done
+  end
 end
 local upTo = epoch == known[1] and shown or math.min(shown, goesOnFrom(known[5], epoch) or 0)
 if after > upTo then return {known[1], shown, {}, 0} end

@@ -118,7 +118,9 @@ export function createRedisStore({ client, reach, confirmed, publish, keptMs }: 
   async function show(key: string, epoch: string, offset: number, entry?: { text: string; time: number }) {
     const keys = keysOf(key)
     const { text, time } = entry ?? { text: '', time: 0 }
-    await runScript(client, SHOW, scriptKeys(keys), [epoch, offset, time, text, publish, pubSubName(client, keys.wake)])
+    const args = [epoch, offset, time, text, publish, pubSubName(client, keys.wake)]
+    // To be tried again: the successor has it, or has not.
+    if ((await runScript(client, SHOW, scriptKeys(keys), args)) === 0) throw new Error(MOVED)
   }
 
   /** After a failover: what survived it is confirmed by the replicas that there are now, and then shown. */
@@ -138,7 +140,7 @@ export function createRedisStore({ client, reach, confirmed, publish, keptMs }: 
         await settle(key)
         reply = await read()
       }
-      if (reply.length === 1) throw new Error('the master of the channel has just changed again')
+      if (reply.length === 1) throw new Error(MOVED)
       const [epoch, offset, rows, isHeld] = reply
       const head = { epoch: epoch === '' ? undefined : epoch, offset }
       if (isHeld === 0) return { head, records: undefined }
@@ -153,6 +155,8 @@ export function createRedisStore({ client, reach, confirmed, publish, keptMs }: 
     },
   }
 }
+
+const MOVED = 'the master of the channel has just changed'
 
 /** Whether what stands at the offset is what was to be appended. */
 export function isOwn(outcome: RedisAppended['outcome']): boolean {

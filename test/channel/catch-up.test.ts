@@ -218,6 +218,37 @@ test('G8 a log that goes on under another epoch: who holds no more than it has i
   for (const reader of [held, lost]) expect(reader).toMatchObject({ epoch: 'e2', offset: 4 })
 })
 
+test('G8 a log that has lost its end without a word: nobody reads it in vain', async () => {
+  const { channel, log } = await openChannel(['a', 'b', 'c'].map(message))
+  let reads = 0
+  const shortened: ChannelLog = {
+    ...log,
+    head: async (key) => ({ ...(await log.head(key)), offset: 2 }),
+    async read(key, after, limit) {
+      if (reads++ > 9) throw new Error('it is read in vain')
+      const head = { epoch: channel.epoch, offset: 2 }
+      const page = await log.read(key, after, limit)
+      return page.honoured ? { honoured: true, head, records: page.records.filter(({ offset }) => offset < 3) } : page
+    },
+  }
+  const clock = createFakeClock()
+  const parts = { log: shortened, coordination: createLocalCoordination(clock), clock }
+  const follower = new BareChannel(parts, 'chat/one')
+  await follower.load(false)
+  // It had three before.
+  follower.head = 3
+  const reader = resumed(follower, 1)
+  expect(await catchUp(follower, reader, wanted)).toBe('caughtUp')
+  expect([contents(reader), follower.head]).toEqual([['b'], 2])
+})
+
+test('C14 G8 who is to know all that was written, such as by the holder of a lease before, knows it of the next epoch, too', async () => {
+  const { channel, move } = await openMovedChannel()
+  move('e2')
+  await channel.readToHead()
+  expect(channel).toMatchObject({ epoch: 'e2', head: 4 })
+})
+
 test('G8 another epoch between the head and a page of it: the log is read anew, under that epoch', async () => {
   const { channel, move, onRead } = await openMovedChannel()
   onRead(() => {

@@ -163,6 +163,30 @@ describe('a turn', () => {
     expect(turn.turnId).toBe('t')
   })
 
+  it('G8 goes on where its log has another epoch, and what was under way is sent again', async () => {
+    const { chat, admit, tell, sent } = joined()
+    admit()
+    const turn = chat.send('hi')
+    tell(asked('t', 'id1', 1), typing('t', 2), chunk('t', 'one ', 3))
+    chat.send('next')
+    const reading = read(turn)
+    tell(JSON.parse(welcomeText({ epoch: 'f', offset: 3, resumed: true })))
+    expect(chat.position).toEqual({ epoch: 'f', offset: 3 })
+    expect(sent().filter((frame) => (frame as { id?: string }).id === 'id2')).toHaveLength(2)
+    tell(chunk('t', 'two', 4), end('t', 5))
+    expect(await reading).toEqual(['one ', 'two'])
+  })
+
+  it('G8 L8 another epoch of the log of a server that goes away: nothing more goes out over it', () => {
+    const { chat, admit, tell, sent } = joined()
+    admit()
+    tell({ type: 'draining', reconnect_after_ms: 5_000 })
+    tell(JSON.parse(welcomeText({ epoch: 'f', offset: 0, resumed: true })))
+    expect(chat.isDraining).toBe(true)
+    chat.send('hi')
+    expect(sent()).toEqual([])
+  })
+
   it('G8 throws where its log was lost', async () => {
     const { chat, admit, tell } = joined()
     admit()

@@ -116,6 +116,8 @@ describe('connection', () => {
     test.admit()
     test.sockets.last().events.message('{"type":"draining","reconnect_after_ms":7000}')
     expect(test.connection.link().at).toBe('open')
+    // The log of its channel has another epoch.
+    test.sockets.last().events.message(welcomeText({ epoch: 'f', resumed: true }))
     test.sockets.last().events.closed(CLOSES.draining.code, '')
     const waited = waitFor(test)
     expect(waited).toBeGreaterThanOrEqual(7_000)

@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
 import { keysOf } from '../../src/log/redis-keys.ts'
 import { ask, ended, framesOf, say, settled } from '../support/chat-server.ts'
@@ -120,4 +121,57 @@ test('G5 G8 who was away while a failover lost what he held begins anew, though 
     const held = await join(server, `?epoch=${place.epoch}&offset=${place.offset}`)
     expect(framesOf(held.client, 'welcome')[0]).toMatchObject({ resumed: true, offset: place.offset })
   }
+})
+
+test('G3 G8 C14 a failover that lost that the model was asked: it is asked again, and whoever joins gets all of the text', async () => {
+  const two = await startTwo()
+  const { redis, upstream, join, servers, members } = two
+  const [first] = members
+  const [, again] = [upstream.hold(), upstream.hold()]
+  const turn = await say(first.client, 'hello')
+  await first.client.next('typing')
+  const { meta, log, ids } = keysOf('ai-chat/one')
+  await until(async () => Number(await redis.call('hget', meta, 'head')) === 3)
+  const { epoch } = first.client.position
+  await redis.call('multi')
+  for (const offset of [2, 3]) await redis.call('xdel', log, `${offset}-0`)
+  await redis.call('xsetid', log, '1-0')
+  await redis.call('hdel', ids, JSON.stringify([`turn:${turn}`, 'typing']), JSON.stringify([`turn:${turn}:1`]))
+  await redis.call('hset', meta, 'head', 1, 'shown', 1, 'store', 'another')
+  await redis.call('exec')
+  await again.requested
+  again.say('one ')
+  await Promise.all(
+    members.map(({ watched, witness }) => watched.until(() => witness.turns.get(turn)?.text === 'one ')),
+  )
+  const late = await join(servers[1])
+  await late.watched.until(() => late.witness.turns.get(turn)?.text === 'one ')
+  again.say('two')
+  again.finish()
+  for (const { client, watched, witness } of [...members, late]) {
+    await watched.until(() => witness.turns.get(turn)?.outcome !== undefined)
+    expect(witness.turns.get(turn)).toMatchObject({ outcome: 'completed', text: 'one two' })
+    expect(client.position.epoch).not.toBe(epoch)
+  }
+})
+
+test('G8 a replica that had heard of nothing is promoted, whose epoch was over for all others: what is sent is judged by what is there', async () => {
+  const { redis, members } = await startTwo()
+  const [{ client }] = members
+  await ask(client, 'one')
+  const { meta, log, ids, ended: ends } = keysOf('ai-chat/one')
+  const raw = new Redis(redis.port, '127.0.0.1')
+  onTestFinished(() => raw.disconnect())
+  const all = [meta, log, ids, ends]
+  const before = await Promise.all(all.map((key) => raw.dumpBuffer(key)))
+  await raw.hset(meta, 'store', 'another')
+  await ask(client, 'two')
+  const { epoch } = client.position
+  const back = raw.multi()
+  for (const [at, key] of all.entries()) back.restore(key, 0, before[at] as Buffer, 'REPLACE')
+  await back.hset(meta, 'store', 'a third').exec()
+  await ask(client, 'three', { id: 'c' })
+  expect(framesOf(client, 'error')).toEqual([])
+  expect(client.position.epoch).not.toBe(epoch)
+  expect(new Set(framesOf(client, 'welcome').map((frame) => frame.epoch)).size).toBe(3)
 })

@@ -182,6 +182,33 @@ test.each(['this server', 'another server'])(
   },
 )
 
+test('G8 Redis is emptied while a second entry is on its way: it is not written as the first one of the same log', async () => {
+  const { redis, log } = await deploy(0)
+  const heard = await listen(log, KEY)
+  await say(log, KEY, 'one')
+  await redis.call('flushall')
+  // By a writer that had not seen the first one when he began.
+  expect((await say(log, KEY, 'two', { seenHead: 0 })).epoch).not.toBe('e1')
+  expect(heard.resets).toHaveLength(1)
+  expect(await contentsOf(log, KEY)).toEqual(['two'])
+})
+
+test('G8 whoever reads a log has its followers told of its epoch first, and late words of the one before tell nothing', async () => {
+  const { redis, log } = await deploy(0)
+  const other = await open(redis)
+  const heard = await listen(log, KEY)
+  await sayAll(log, ['one', 'two'])
+  await takeOver(redis, 2)
+  const { epoch } = await log.head(KEY)
+  expect(heard.resets).toEqual([{ epoch, offset: 2 }])
+  const late = JSON.stringify({ type: 'message', content: 'lost', client_id: 'c1' })
+  for (const offset of [3, 4]) await redis.call('publish', keys.wake, `e1 ${offset} 1 ${late}`)
+  await sayAll(other, ['three', 'four'], { epoch: epoch ?? '', seenHead: 2 })
+  await heard.said('four')
+  expect(heard.records.map(({ entry }) => 'content' in entry && entry.content)).toEqual(['one', 'two', 'three', 'four'])
+  expect(heard.faults).toEqual([])
+})
+
 test('what a failover left is read when replicas have confirmed it, not before, and all of it', async () => {
   const redis = await start()
   const replica = await start(['--replicaof', '127.0.0.1', `${redis.port}`])

@@ -42,6 +42,7 @@ export function createWitness(): Witness {
   const ids = new Set<unknown>()
   const snapshots = new Set<string>()
   let isFresh = false
+  let connection: unknown
   const counts = { frames: 0, welcomes: 0, resumed: 0 }
   let epoch = ''
   let offset = 0
@@ -61,13 +62,15 @@ export function createWitness(): Witness {
     if (frame.resumed === true) {
       counts.resumed++
       const isOther = frame.epoch !== epoch && offset > 0
-      // Under another epoch on the same connection, it may be past entries that nobody is shown. SPEC.md G8.
-      const isMine = isOther ? Number(frame.offset) >= offset : frame.offset === offset
+      // On the same connection, it may be past entries that nobody is shown. SPEC.md G8.
+      const isSame = frame.connection_id !== undefined && frame.connection_id === connection
+      const isMine = isSame ? Number(frame.offset) >= offset : frame.offset === offset
       if (!isMine) fail('resumed elsewhere than asked', frame)
       if (isOther) goOn(String(frame.epoch), Number(frame.offset))
     } else if (frame.offset !== 0) {
       fail('a fresh welcome with an offset', frame)
     }
+    connection = frame.connection_id
     epoch = String(frame.epoch)
     offset = Number(frame.offset)
     isFresh = frame.resumed !== true

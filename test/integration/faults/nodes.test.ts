@@ -19,7 +19,7 @@ async function startNodes() {
   onTestFinished(() => redis.close())
   const env = { REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
   const [a, b] = await Promise.all([spawnServer(env), spawnServer(env)])
-  return { upstream, a, b }
+  return { upstream, redis, a, b }
 }
 
 test('C14 a node is killed in mid-stream: interrupted on the other one, text unchanged, and regenerate works there', async () => {
@@ -150,4 +150,30 @@ test('G8 C14 Redis lost the last words of a running turn: it ends there as inter
   await watched.until(() => witness.turns.get(turn)?.outcome !== undefined)
   expect(witness.turns.get(turn)).toMatchObject({ outcome: 'interrupted', text: 'one ' })
   expect(await request.over).toBe('aborted')
+})
+
+test('C14 G8 a node that takes a turn over has not heard yet that its log has another epoch, and what was said under it', async () => {
+  const { upstream, redis, a, b } = await startNodes()
+  const first = await connect(`${a.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const turn = await say(first, 'hello')
+  await answer.requested
+  // The other node has the chat in memory, as it is now.
+  const second = await connect(`${b.url}/ai-chat/one`)
+  await second.next('typing')
+  await a.kill()
+  // Another master took over, and the turn said a word there before its node died; no wake-up tells it.
+  const { meta, log } = keysOf('ai-chat/one')
+  const [epoch, head] = (await redis.call('hmget', meta, 'epoch', 'head')) as [string, string]
+  const offset = Number(head) + 1
+  const chunk = { type: 'ai_stream_chunk', turn_id: turn, content: 'as far ', metadata: { index: 0 } }
+  const row = ['t', Date.now(), 'e', JSON.stringify(chunk), 'n', 'its', 's', `${offset}:0`]
+  await redis.call('multi')
+  await redis.call('xadd', log, `${offset}-0`, ...row)
+  await redis.call('hset', meta, 'epoch', 'another', 'before', `${epoch}@${head}`, 'head', offset, 'shown', offset)
+  await redis.call('del', 'sw:{ai-chat/one}:lease')
+  await redis.call('exec')
+  expect(await ended(second, turn)).toMatchObject({ outcome: 'interrupted' })
+  expect(textsOf(second.frames).get(turn)).toBe('as far ')
+  expect(upstream.requests).toHaveLength(1)
 })
