@@ -6,7 +6,7 @@ import { ChatChannel } from './channel/chat-channel.ts'
 import { RoomChannel } from './channel/room-channel.ts'
 import type { Config } from './config.ts'
 import type { Coordination } from './coordination/coordination.ts'
-import { createFailing } from './failing.ts'
+import { createFailing, createOutages } from './failing.ts'
 import type { ChannelLog } from './log/channel-log.ts'
 import type { ChatModel } from './model/chat-model.ts'
 import type { Telemetry } from './telemetry.ts'
@@ -50,6 +50,7 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
     logger,
     coordination,
     clock,
+    writing: createOutages(logger, clock, 'a frame could not be written', 'frames are written again'),
     historyMessages: config.HISTORY_MESSAGES,
     onIdle(channel: Channel) {
       channels.releaseIfIdle(channel)
@@ -66,8 +67,10 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
   }
   const aiChats = { ...chats, runTurn: createRunner('ai-chat'), model: options.model, isHistoryDoubled: false }
   const simulatedChats = { ...chats, runTurn: createRunner('chat'), model: options.simulated, isHistoryDoubled: true }
+  const presence = createOutages(logger, clock, 'presence could not be told', 'presence is told again')
+  const rooms = { ...shared, presence }
   const channels = createChannels((key) => {
-    if (key.startsWith('room/')) return new RoomChannel(shared, key)
+    if (key.startsWith('room/')) return new RoomChannel(rooms, key)
     return new ChatChannel(key.startsWith('chat/') ? simulatedChats : aiChats, key)
   })
   coordination.onPresence((room, member, change) => {

@@ -27,7 +27,7 @@ export function createFailing(logger: Logger, label: string, failed: string, wor
 
   return {
     failed(name, error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = reasonOf(error)
       const names = namesOf.get(reason)
       if (names === undefined) logger.error({ err: error, [label]: name }, failed)
       namesOf.set(reason, (names ?? new Set()).add(name))
@@ -36,4 +36,39 @@ export function createFailing(logger: Logger, label: string, failed: string, wor
     forget: (name) => end(name, () => {}),
     names: () => new Set([...namesOf.values()].flatMap((names) => [...names])),
   }
+}
+
+/** What is tried only when somebody asks for it, by many at once: told when it begins to fail, and when it is over. */
+export interface Outages {
+  /** Says so, unless the same reason stands already; `where` says for whom. */
+  failed(error: unknown, where: Readonly<Record<string, string>>): void
+  /** Says so where a reason stood, and nothing has failed for it for a while. */
+  worked(): void
+}
+
+/** What works meanwhile, such as by another Redis of a Cluster, does not end an outage before that, in ms. */
+const QUIET_MS = 10_000
+
+/** See {@link Outages}. The clock is in ms; `failed` and `worksAgain` are the two lines of the log. */
+export function createOutages(logger: Logger, clock: { now(): number }, failed: string, worksAgain: string): Outages {
+  /** When something failed for it last, by reason. */
+  const failedAt = new Map<string, number>()
+  return {
+    failed(error, where) {
+      const reason = reasonOf(error)
+      if (!failedAt.has(reason)) logger.error({ err: error, ...where }, failed)
+      failedAt.set(reason, clock.now())
+    },
+    worked() {
+      for (const [reason, at] of failedAt) {
+        if (clock.now() - at < QUIET_MS) continue
+        failedAt.delete(reason)
+        logger.info({ reason }, worksAgain)
+      }
+    },
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -12,6 +12,7 @@ import { createConnectionHost } from './connection/connection-behaviour.ts'
 import { type OpenConnection, sharedRatesOf } from './connection/connection-options.ts'
 import { returnSpreadMs } from './connection/return-spread.ts'
 import { createTurnstile } from './connection/turnstile.ts'
+import { createReading } from './connection/unread.ts'
 import { openConfiguredCoordination } from './coordination/configured-coordination.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import type { ChannelLog } from './log/channel-log.ts'
@@ -176,6 +177,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
         channels,
         ...sharedRatesOf(config, coordination),
         turnstile: createTurnstile(),
+        reading: createReading(logger, clock),
         isDraining,
         reconnectAfterMs: () => Math.round(Math.random() * returnSpreadMs(connections.size, config.DRAIN_MS)),
         onReleased(connection: OpenConnection) {

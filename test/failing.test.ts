@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import { createFailing } from '../src/failing.ts'
+import { createFailing, createOutages } from '../src/failing.ts'
+import { createFakeClock } from './support/fake-clock.ts'
 
 function createLogged() {
   const lines: string[] = []
@@ -8,7 +9,10 @@ function createLogged() {
     const { channel, err, reason, msg } = JSON.parse(line)
     lines.push([msg, channel, err?.message ?? reason].filter(Boolean).join(' '))
   }
-  return { lines, failing: createFailing(pino({}, { write }), 'channel', 'fails', 'works') }
+  const logger = pino({}, { write })
+  const clock = createFakeClock()
+  const outages = createOutages(logger, clock, 'fails', 'works')
+  return { lines, clock, outages, failing: createFailing(logger, 'channel', 'fails', 'works') }
 }
 
 test('what fails again and again is told once, and once when it works again; then it may be told anew', () => {
@@ -50,4 +54,32 @@ test('what is not tried any more is forgotten without a word', () => {
   expect([...failing.names()]).toEqual([])
   failing.worked('a')
   expect(lines).toEqual(['fails a away'])
+})
+
+test('an outage is told once for all, whatever works meanwhile, and is over when something works after a while without it', () => {
+  const { lines, clock, outages } = createLogged()
+  outages.worked()
+  for (let outage = 0; outage < 2; outage++) {
+    for (let second = 0; second < 15; second++) {
+      for (const channel of ['a', 'b']) outages.failed(new Error('away'), { channel })
+      outages.worked()
+      clock.advance(1_000)
+    }
+    clock.advance(10_000)
+    outages.worked()
+    outages.worked()
+  }
+  expect(lines).toEqual(['fails a away', 'works away', 'fails a away', 'works away'])
+})
+
+test('each reason of an outage is told, and is over for itself', () => {
+  const { lines, clock, outages } = createLogged()
+  outages.failed(new Error('late'), { channel: 'a' })
+  clock.advance(9_000)
+  for (const reason of ['refused', 'refused']) outages.failed(new Error(reason), { channel: 'b' })
+  clock.advance(1_000)
+  outages.worked()
+  clock.advance(9_000)
+  outages.worked()
+  expect(lines).toEqual(['fails a late', 'fails b refused', 'works late', 'works refused'])
 })

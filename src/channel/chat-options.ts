@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Failing } from '../failing.ts'
+import type { Failing, Outages } from '../failing.ts'
 import type { ChatModel } from '../model/chat-model.ts'
 import type { RunTurn } from '../turn/turn.ts'
 import type { Channel } from './channel.ts'
@@ -12,6 +12,8 @@ export interface ChatOptions extends ChannelParts {
   readonly runTurn: RunTurn
   /** Turns that cannot be taken up, by channel: of all chats together, as they often fail together. */
   readonly takingUp: Failing
+  /** Frames that could not be written, of all channels together. */
+  readonly writing: Outages
   readonly systemPrompt: string
   readonly contextMessages: number
   readonly historyMessages: number

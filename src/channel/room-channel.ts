@@ -1,4 +1,4 @@
-import type { Logger } from 'pino'
+import type { Outages } from '../failing.ts'
 import type { LogRecord } from '../log/channel-log.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
@@ -11,7 +11,10 @@ import { historyPages, type Snapshot } from './snapshot.ts'
 
 /** What all rooms share. */
 export interface RoomOptions extends ChannelParts {
-  readonly logger: Logger
+  /** Messages that could not be written, of all channels together. */
+  readonly writing: Outages
+  /** Presence that could not be told, likewise. */
+  readonly presence: Outages
   readonly historyMessages: number
   /** Nothing is under way any more; the channel may not be needed. */
   readonly onIdle: (channel: Channel) => void
@@ -63,8 +66,9 @@ export class RoomChannel extends Channel {
     this.#track(
       this.append(entry, producerOf(member), id ?? `-${newId()}`)
         .then(({ repeated }) => (repeated ? this.answerRepeat(member, id) : undefined))
+        .then(() => this.#options.writing.worked())
         .catch((error: unknown) => {
-          this.#options.logger.error({ err: error, channel: this.key }, 'a message could not be written')
+          this.#options.writing.failed(error, { channel: this.key })
           member.answer(encode(errorFrame('storage', { id })))
         }),
     )
@@ -85,7 +89,10 @@ export class RoomChannel extends Channel {
     this.#track(
       this.#options.coordination
         .enter(this.key, client_id)
-        .then(() => this.#tellJoined(client_id, member))
+        .then(() => {
+          this.#options.presence.worked()
+          this.#tellJoined(client_id, member)
+        })
         .catch((error: unknown) => this.#presenceFailed(error)),
     )
   }
@@ -136,7 +143,7 @@ export class RoomChannel extends Channel {
   override stop(): void {}
 
   #presenceFailed(error: unknown): void {
-    this.#options.logger.error({ err: error, channel: this.key }, 'presence could not be told')
+    this.#options.presence.failed(error, { channel: this.key })
   }
 
   override isBusy(): boolean {

@@ -10,6 +10,7 @@ import { type Admission, ANONYMOUS, type SignIn } from './admission.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Turnstile } from './turnstile.ts'
+import { unread } from './unread.ts'
 
 /** What accepting a socket needs. */
 export interface AcceptOptions extends ConnectionOptions {
@@ -32,10 +33,7 @@ export function accept(socket: Socket, request: UpgradeRequest, options: AcceptO
       // Who was being accepted when the drain began has not been told.
       if (options.isDraining()) connection.actor.send({ type: 'server.draining' })
     },
-    (error: unknown) => {
-      options.logger.error({ err: error, connection_id: connection.client_id }, 'a connection could not be joined')
-      connection.fail(error)
-    },
+    (error: unknown) => unread(connection, error, 'a connection could not be joined'),
   )
   return connection
 }

@@ -6,6 +6,7 @@ import type { Channel } from '../channel/channel.ts'
 import type { Config } from '../config.ts'
 import type { Coordination } from '../coordination/coordination.ts'
 import type { SharedRate } from '../coordination/shared-rate.ts'
+import type { Outages } from '../failing.ts'
 import type { Limits } from '../protocol/server-frame.ts'
 import type { Telemetry } from '../telemetry.ts'
 
@@ -52,6 +53,8 @@ export interface ConnectionOptions extends SharedRates {
   readonly clock: Clock
   readonly logger: Logger
   readonly telemetry: Telemetry
+  /** Connections for which the log could not be reached. */
+  readonly reading: Outages
   /** When a client is to come back after a drain: another answer for each. In ms. */
   readonly reconnectAfterMs: () => number
   /** A connection has given everything back. */

@@ -1,6 +1,7 @@
 import { catchUp } from '../channel/catch-up.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Connection } from './connection.ts'
+import { unread } from './unread.ts'
 
 /**
  * Reads the channel's log from the reader's offset to the head, and then goes live. The chart hears `flow.caughtUp`,
@@ -19,11 +20,7 @@ export function readOn(connection: Connection): void {
     (result) => {
       if (result === 'caughtUp' && isWanted()) goLive(connection, channel)
     },
-    (error: unknown) => {
-      const { options, client_id } = connection
-      options.logger.error({ err: error, connection_id: client_id }, 'the log could not be read')
-      connection.fail(error)
-    },
+    (error: unknown) => unread(connection, error, 'the log could not be read'),
   )
 }
 
@@ -41,5 +38,6 @@ function goLive(connection: Connection, channel: Channel): void {
     return
   }
   channel.live.add(connection)
+  connection.options.reading.worked()
   connection.actor.send({ type: 'flow.caughtUp' })
 }

@@ -4,7 +4,9 @@ import { RoomChannel } from '../../src/channel/room-channel.ts'
 import { loadConfig } from '../../src/config.ts'
 import { Connection } from '../../src/connection/connection.ts'
 import { createConnectionHost } from '../../src/connection/connection-behaviour.ts'
+import { createReading } from '../../src/connection/unread.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
+import { createOutages } from '../../src/failing.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import { createTelemetry } from '../../src/telemetry.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
@@ -40,14 +42,17 @@ async function openConnection() {
       log: createMemoryLog(),
       coordination: createLocalCoordination(clock),
       clock,
-      logger,
+      writing: createOutages(logger, clock, 'not written', 'written'),
+      presence: createOutages(logger, clock, 'not told', 'told'),
       historyMessages: 10,
       onIdle() {},
     },
     'room/one',
   )
   await channel.load(false)
-  const options = { config, clock, logger, telemetry: createTelemetry(), reconnectAfterMs: () => 0, onReleased() {} }
+  const reading = createReading(logger, clock)
+  const telemetry = createTelemetry()
+  const options = { config, clock, logger, telemetry, reading, reconnectAfterMs: () => 0, onReleased() {} }
   const connection = new Connection(socket, request, options)
   connection.actor = createConnectionHost(clock).create(connection)
   connection.channel = channel

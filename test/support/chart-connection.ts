@@ -4,6 +4,7 @@ import { Channel } from '../../src/channel/channel.ts'
 import type { Snapshot } from '../../src/channel/snapshot.ts'
 import { loadConfig } from '../../src/config.ts'
 import { Connection } from '../../src/connection/connection.ts'
+import { createReading } from '../../src/connection/unread.ts'
 import { createLocalCoordination } from '../../src/coordination/local-coordination.ts'
 import { createMemoryLog } from '../../src/log/memory-log.ts'
 import { createTelemetry } from '../../src/telemetry.ts'
@@ -70,6 +71,7 @@ export function createFakeConnection(plan: Plan, clock: Clock): FakeConnection {
     clock,
     logger,
     telemetry: createTelemetry(),
+    reading: createReading(logger, clock),
     reconnectAfterMs: () => 0,
     onReleased() {},
   })
