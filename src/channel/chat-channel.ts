@@ -1,4 +1,4 @@
-import { LogError, type LogRecord } from '../log/channel-log.ts'
+import { LogError, type LogRecord, LogUnreachable } from '../log/channel-log.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
@@ -7,29 +7,26 @@ import { Channel } from './channel.ts'
 import type { ChatOptions } from './chat-options.ts'
 import { planFrame } from './chat-plan.ts'
 import { apply, type ChatState, createChatState, displayOf, firstOpen, historyOf } from './chat-state.ts'
+import { type ChatOfStops, type ChatStops, createChatStops } from './chat-stops.ts'
 import { type ChatOfTurns, ChatTurns } from './chat-turns.ts'
+import { createFrameLine, type FrameLine } from './frame-line.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 import { readConversation } from './read-conversation.ts'
 import { concat, historyPages, type Snapshot, soFar } from './snapshot.ts'
 
-/** Frames of all members that wait for the one in hand; beyond it they are refused as busy. */
-const MAX_WAITING_FRAMES = 256
 /** How often a frame is judged anew because another server's came first, before it is refused as not saved. */
 const MAX_JUDGEMENTS = 50
 
 /** A channel with a model: the judge of its turns. Their state is the fold of the log; only the running turn is beside it. */
-export class ChatChannel extends Channel implements ChatOfTurns {
+export class ChatChannel extends Channel implements ChatOfTurns, ChatOfStops {
   readonly #options: ChatOptions
   readonly #turns: ChatTurns
   state: ChatState = createChatState()
   /** What was folded before the log was read anew. */
   #before: ChatState = this.state
-  /** Writing frames and stops, one after the other: each is judged by what the one before it wrote. */
-  #last: Promise<void> = Promise.resolve()
-  #waiting = 0
-  /** What the last waiting frame would stop, where it is a stop. */
-  #lastStop: string | undefined
+  readonly #line: FrameLine
+  readonly #stops: ChatStops
   /** The turn whose members have been told that it stands still, and that has not gone on since. */
   #stalled: string | undefined
 
@@ -37,6 +34,12 @@ export class ChatChannel extends Channel implements ChatOfTurns {
     super(options, key)
     this.#options = options
     this.#turns = new ChatTurns(this, options)
+    this.#line = createFrameLine({
+      clock: options.clock,
+      onIdle: () => this.turnsAreIdle(),
+      onFault: (error) => options.logger.error({ err: error, channel: key }, 'a fault in a channel'),
+    })
+    this.#stops = createChatStops(this, this.#line, options.clock)
   }
 
   protected override clear(): void {
@@ -75,7 +78,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   override tellPresence(): void {}
 
   override isBusy(): boolean {
-    return this.#turns.isRunning || this.#waiting > 0
+    return this.isRunning || !this.#line.isIdle
   }
 
   override async snapshot(conversation_id: string | undefined): Promise<Snapshot> {
@@ -100,41 +103,37 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   }
 
   override post(frame: WritingFrame, member: Member): void {
-    this.#lastStop = undefined
-    if (this.#waiting >= MAX_WAITING_FRAMES) {
-      this.#refuse(member, 'busy', frame.id)
-      return
-    }
-    this.#next(async () => {
-      try {
+    this.#stops.followed()
+    const isTaken = this.#line.add({
+      length: () => JSON.stringify(frame).length,
+      run: async () => {
         await this.whenRead()
         await this.#write(frame, member)
-      } catch (error) {
-        this.#options.logger.error({ err: error, channel: this.key }, 'a frame could not be written')
+      },
+      failed: (error) => {
+        this.#options.writing.failed(error, { channel: this.key })
         this.#refuse(member, 'storage', frame.id)
-      }
+      },
     })
+    if (!isTaken) this.#refuse(member, 'busy', frame.id)
   }
 
-  /** Ends a turn, running or waiting; the running one without `turn_id`. SPEC.md C6. */
   override stop(turn_id: string | undefined): void {
-    // One that repeats the last frame that waits would do nothing, and must not make the others' frames wait.
-    const target = turn_id ?? ''
-    if (this.#lastStop === target) return
-    this.#lastStop = target
-    this.#next(async () => {
-      this.#lastStop = undefined
-      await this.whenRead()
-      const turn = turn_id === undefined ? firstOpen(this.state) : this.state.open.get(turn_id)
-      if (turn === undefined) return
-      const stop: Entry = { type: 'stop', turn_id: turn.turn_id }
-      // Whoever runs the turn reads of it in the log, on this process or another.
-      await this.append(stop, `stop:${turn.turn_id}`, 'stop').catch((error: unknown) => {
-        // Stopping is what the user wants most when things go wrong; the log has the turn's end to tell of it.
-        this.#options.logger.error({ err: error, channel: this.key }, 'the intent to stop could not be written')
-        this.#stopTurn(turn.turn_id)
-      })
-    })
+    this.#stops.stop(turn_id)
+  }
+
+  /** A turn that runs here is stopped without the log: it is what the user wants most when things go wrong. SPEC.md C6. */
+  stopIsUnsaved(turn_id: string, error: unknown): void {
+    this.#options.writing.failed(error, { channel: this.key })
+    this.#stopTurn(turn_id)
+    const running = firstOpen(this.state)
+    if (running === undefined) return
+    if (error instanceof LogUnreachable) this.tellNotBegun(running.turn_id)
+    else this.tellUnsaved(running.turn_id)
+  }
+
+  stopsAreSaved(): void {
+    this.turnsAreIdle()
   }
 
   #stopTurn(turn_id: string): void {
@@ -146,6 +145,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
   override unload(): void {
     super.unload()
     this.#turns.close()
+    this.#stops.end()
   }
 
   /** The server goes away: the running turn ends as interrupted. */
@@ -153,19 +153,9 @@ export class ChatChannel extends Channel implements ChatOfTurns {
     this.#turns.interrupt()
   }
 
+  /** A turn runs here, or is to be stopped and nobody else knows of it. */
   get isRunning(): boolean {
-    return this.#turns.isRunning
-  }
-
-  #next(run: () => Promise<void>): void {
-    this.#waiting++
-    this.#last = this.#last
-      .then(run)
-      .catch((error: unknown) => this.#options.logger.error({ err: error, channel: this.key }, 'a fault in a channel'))
-      .finally(() => {
-        this.#waiting--
-        this.turnsAreIdle()
-      })
+    return this.#turns.isRunning || this.#stops.isUnderWay
   }
 
   async #write(frame: WritingFrame, member: Member): Promise<void> {
@@ -195,6 +185,7 @@ export class ChatChannel extends Channel implements ChatOfTurns {
       const { repeated } = await this.append(entry, producerOf(member), frame.id ?? `-${newId()}`, {
         judgedAt: this.head,
       })
+      this.#options.writing.worked()
       if (!repeated) return
     } catch (error) {
       if (turn_id !== undefined) this.#turns.forget(turn_id)

@@ -22,7 +22,7 @@ export const ERRORS = {
   },
   busy: {
     content: 'An answer is still being written. Please wait for it, or stop it.',
-    when: 'Too many turns wait in this channel, or the frame needs a channel without a running turn.',
+    when: 'Too many turns or frames wait in this channel, or the frame needs a channel without a running turn.',
   },
   draining: {
     content: 'The server is about to restart. Please try again in a moment.',
@@ -46,7 +46,7 @@ export const ERRORS = {
   },
   storage: {
     content: 'This could not be saved. Please try again.',
-    when: 'The log refused or failed the append; nothing of it was shown to anyone. Send it again under the same `id`: with `REDIS_WAIT_REPLICAS`, it may yet be there.',
+    when: 'The log refused or failed the append, or was too slow; nothing of it was shown to anyone. Send it again under the same `id`: with `REDIS_WAIT_REPLICAS`, it may yet be there.',
   },
   stalled: {
     content: 'The answer stands still: it cannot be saved at the moment.',

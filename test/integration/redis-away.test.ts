@@ -1,9 +1,11 @@
+import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { CLOSES } from '../../src/protocol/close-codes.ts'
-import { ended, say } from '../support/chat-server.ts'
+import type { ServerParts } from '../../src/server-parts.ts'
+import { ended, say, settled } from '../support/chat-server.ts'
 import { type Client, connect } from '../support/client.ts'
 import { type RedisProcess, startRedis, until } from '../support/redis.ts'
-import { startServer, type TestServer } from '../support/server.ts'
+import { type Env, startServer, type TestServer } from '../support/server.ts'
 import { startUpstream } from '../support/upstream.ts'
 
 /** Within what time users are told, in ms. */
@@ -11,17 +13,19 @@ const TOLD_MS = 1_000
 /** For how long Redis's calls are counted, in ms, and how many two nodes may make meanwhile for what they always do. */
 const WATCHED_MS = 2_000
 const MOST_CALLS = 400
+/** In what time what was asked of a frozen Redis has failed, in ms. The lease of a turn outlives it. */
+const FAILED_MS = 1_400
 /** A pause of Redis that nobody is told of, in ms. */
 const SHORT_MS = 300
 
-/** Two servers over one Redis, each with a member of one chat, and an answer of `a` that the test dictates. */
-async function startTwo() {
+/** Two servers over one Redis, `a` with the parts, each with a member of one chat, and an answer of `a` that the test dictates. */
+async function startTwo(parts: ServerParts = {}, more: Env = {}) {
   const redis = await startRedis()
   onTestFinished(() => redis.close())
   const upstream = await startUpstream()
   onTestFinished(() => upstream.close())
-  const env = { REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test' }
-  const [a, b] = [await startServer(env), await startServer(env)]
+  const env = { REDIS_URL: redis.url, OPENAI_BASE_URL: upstream.baseUrl, MODEL: 'test', ...more }
+  const [a, b] = [await startServer(env, parts), await startServer(env)]
   const join = (server: TestServer, name = 'one') => connect(`${server.url}/ai-chat/${name}`)
   const [first, second] = [await join(a), await join(b)]
   // A connection that is open has not joined yet.
@@ -164,4 +168,121 @@ test('L4 who joins while Redis does not answer is closed with 1013 and may come 
   expect(performance.now() - begin).toBeLessThan(TOLD_MS)
   await woken(redis, [a, b])
   await (await join(a, 'other')).next('history')
+})
+
+test('C18 members who speak while Redis is frozen are all refused within a second, in a chat and in a room; those who come later, too', async () => {
+  const { redis, a } = await startTwo()
+  for (const [route, type] of [
+    ['ai-chat', 'user_message'],
+    ['room', 'message'],
+  ] as const) {
+    const members = await Promise.all(Array.from({ length: 5 }, () => connect(`${a.url}/${route}/many`)))
+    await Promise.all(members.map((client) => client.next(route === 'room' ? 'presence' : 'history')))
+    redis.freeze()
+    for (const later of [0, 1]) {
+      const begin = performance.now()
+      for (const [n, client] of members.entries()) client.send({ type, content: 'hello', id: `${later}-${n}` })
+      await Promise.all(members.map((client) => client.next('error', ({ code }) => code === 'storage')))
+      expect(performance.now() - begin).toBeLessThan(TOLD_MS)
+    }
+    await woken(redis, [a])
+    members[0]?.send({ type, content: 'hello', id: '0-0' })
+    expect(await members[1]?.next(type)).toMatchObject({ id: '0-0' })
+  }
+})
+
+test('C6 a stop on one server while Redis is frozen holds when it is back, for the turn that the other runs', async () => {
+  const two = await startTwo()
+  const { redis, a, b, first, second, members } = two
+  const { turn, over } = await beginAnswer(two)
+  redis.freeze()
+  await Promise.all(members.map((client) => told(client, turn)))
+  for (let press = 0; press < 3; press++) {
+    second.send({ type: 'stop' })
+    await settled(second)
+  }
+  // The first has failed by the time that this has.
+  second.send({ type: 'user_message', content: 'hello', id: 'm' })
+  expect(await second.next('error')).toMatchObject({ code: 'storage', id: 'm' })
+  // Who asked may go: the stop holds all the same.
+  await second.close()
+  await woken(redis, [a, b])
+  expect(await ended(first, turn)).toMatchObject({ outcome: 'stopped', metadata: { total_words: 1 } })
+  expect(await over).toBe('aborted')
+  expect(stalled(first)).toHaveLength(1)
+})
+
+test('L8 C6 a server that drains stays until the stop is saved that it alone knows of', async () => {
+  const two = await startTwo({}, { DRAIN_MS: '10000' })
+  const { redis, a, b, first, second } = two
+  const { turn } = await beginAnswer(two)
+  redis.freeze()
+  second.send({ type: 'stop' })
+  await settled(second)
+  const stopping = b.stop()
+  await new Promise((resolve) => setTimeout(resolve, FAILED_MS))
+  await woken(redis, [a])
+  expect(await ended(first, turn)).toMatchObject({ outcome: 'stopped' })
+  await stopping
+})
+
+test('C6 a stop that Redis refuses holds when it takes it again; members of every server are told meanwhile', async () => {
+  const two = await startTwo()
+  const { redis, second, members } = two
+  const { turn, over } = await beginAnswer(two)
+  await redis.call('config', 'set', 'maxmemory', '1')
+  second.send({ type: 'stop', turn_id: turn })
+  await Promise.all(members.map((client) => told(client, turn)))
+  await redis.call('config', 'set', 'maxmemory', '0')
+  for (const client of members) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: 'stopped' })
+    expect(stalled(client)).toHaveLength(1)
+  }
+  expect(await over).toBe('aborted')
+})
+
+test('C6 a stop that could not be saved is dropped where the answer has ended by itself', async () => {
+  const two = await startTwo()
+  const { redis, upstream, a, b, second, members } = two
+  const { answer, turn, over } = await beginAnswer(two)
+  redis.freeze()
+  second.send({ type: 'stop' })
+  await told(second, turn)
+  answer.say('two')
+  // The turn gives up what it could not save in time.
+  await over
+  await woken(redis, [a, b])
+  for (const client of members) await ended(client, turn)
+  const next = upstream.hold()
+  const after = await say(second, 'and on')
+  await next.requested
+  next.finish()
+  expect(await ended(second, after)).toMatchObject({ outcome: 'completed' })
+})
+
+test('a Redis that is frozen for many who speak and join is a line of the log for each of both, not for each of them', async () => {
+  const lines: { level: number; msg: string; err?: { message: string } }[] = []
+  const logger = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) })
+  const { redis, a, join } = await startTwo({ logger })
+  const rooms = await Promise.all([0, 1, 2].map((n) => connect(`${a.url}/room/${n}`)))
+  const chats = await Promise.all([0, 1, 2].map((n) => join(a, `${n}`)))
+  await Promise.all([
+    ...rooms.map((client) => client.next('presence')),
+    ...chats.map((client) => client.next('history')),
+  ])
+  redis.freeze()
+  for (let time = 0; time < 2; time++) {
+    const joining = await Promise.all([0, 1, 2].map((n) => join(a, `new-${n}`)))
+    for (const client of rooms) client.send({ type: 'message', content: 'hello' })
+    for (const client of chats) client.send({ type: 'user_message', content: 'hello' })
+    await Promise.all([...rooms, ...chats].map((client) => client.next('error')))
+    await Promise.all(joining.map(({ closed }) => closed))
+  }
+  await woken(redis, [a])
+  const reasons = (msg: string) => lines.filter((line) => line.msg === msg).map(({ err }) => err?.message)
+  for (const msg of ['a frame could not be written', 'connections are closed: the log cannot be reached']) {
+    expect(reasons(msg)[0]).toContain('Redis did not answer in time')
+    expect(new Set(reasons(msg)).size).toBe(reasons(msg).length)
+  }
+  expect(reasons('a connection could not be joined')).toEqual([])
 })
