@@ -73,6 +73,10 @@ export class ChatChannel extends Channel implements ChatOfTurns, ChatOfStops {
 
   override enter(member: Member): void {
     member.turnIs(displayOf(this.state))
+    const turn = firstOpen(this.state)
+    if (turn === undefined || turn.turn_id !== this.#stalled) return
+    // After this step: by then the chart is `open`.
+    queueMicrotask(() => member.answer(stalledFrame(turn.turn_id)))
   }
 
   override tellPresence(): void {}
@@ -230,7 +234,7 @@ export class ChatChannel extends Channel implements ChatOfTurns, ChatOfStops {
 
   #tellStalled(turn_id: string): string {
     this.#stalled = turn_id
-    const text = encode(errorFrame('stalled', { turn_id }))
+    const text = stalledFrame(turn_id)
     for (const member of this.members) member.answer(text)
     return text
   }
@@ -238,4 +242,8 @@ export class ChatChannel extends Channel implements ChatOfTurns, ChatOfStops {
   turnsAreIdle(): void {
     if (!this.isBusy()) this.#options.onIdle(this)
   }
+}
+
+function stalledFrame(turn_id: string): string {
+  return encode(errorFrame('stalled', { turn_id }))
 }

@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { CLOSES } from '../../src/protocol/close-codes.ts'
 import type { ServerParts } from '../../src/server-parts.ts'
 import { ended, say, settled } from '../support/chat-server.ts'
-import { type Client, connect } from '../support/client.ts'
+import { type Client, connect, textsOf } from '../support/client.ts'
 import { type RedisProcess, startRedis, until } from '../support/redis.ts'
 import { type Env, startServer, type TestServer } from '../support/server.ts'
 import { startUpstream } from '../support/upstream.ts'
@@ -258,6 +258,26 @@ test('C6 a stop that could not be saved is dropped where the answer has ended by
   await next.requested
   next.finish()
   expect(await ended(second, after)).toMatchObject({ outcome: 'completed' })
+})
+
+test('C18 who joins a chat while Redis is frozen is welcomed by a server that has it, and told that its answer stands still', async () => {
+  const two = await startTwo()
+  const { redis, a, b, join, members } = two
+  const { answer, turn } = await beginAnswer(two)
+  redis.freeze()
+  await Promise.all(members.map((client) => told(client, turn)))
+  const joiners = [await join(a), await join(b)]
+  for (const client of joiners) expect(await told(client, turn)).toMatchObject({ code: 'stalled' })
+  await woken(redis, [a, b])
+  answer.say('two')
+  const later = await join(a)
+  answer.finish()
+  for (const client of [...members, ...joiners]) {
+    expect(await ended(client, turn)).toMatchObject({ outcome: 'completed' })
+    expect(stalled(client)).toHaveLength(1)
+  }
+  expect(textsOf(later.frames).get(turn)).toContain('one')
+  expect(stalled(later)).toEqual([])
 })
 
 test('a Redis that is frozen for many who speak and join is a line of the log for each of both, not for each of them', async () => {
