@@ -77,5 +77,9 @@ export function createChatsAndRooms(options: ChatsAndRoomsOptions): Channels {
     const channel = channels.find(room)
     if (channel instanceof RoomChannel) channel.presenceChanged(member, change)
   })
+  coordination.onRefilled((room, members) => {
+    const channel = channels.find(room)
+    if (channel instanceof RoomChannel) channel.presenceRefilled(members)
+  })
   return channels
 }

@@ -2,7 +2,7 @@ import type { Outages } from '../failing.ts'
 import type { LogRecord } from '../log/channel-log.ts'
 import { encode, errorFrame } from '../protocol/codec.ts'
 import type { Entry } from '../protocol/entry.ts'
-import type { HistoryMessage } from '../protocol/server-frame.ts'
+import type { HistoryMessage, UnloggedFrame } from '../protocol/server-frame.ts'
 import { Channel } from './channel.ts'
 import type { ChannelParts } from './channel-parts.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
@@ -122,6 +122,11 @@ export class RoomChannel extends Channel {
       )
   }
 
+  /** Who is there, after that had been lost: each process tells its own members. */
+  presenceRefilled(members: readonly string[]): void {
+    this.signalHere(presenceFrame(members))
+  }
+
   #tellJoined(client_id: string, except: Member | undefined): void {
     this.signal({ type: 'user_joined', client_id, content: `user ${client_id} joined the room` }, except)
   }
@@ -135,7 +140,7 @@ export class RoomChannel extends Channel {
       .members(this.key)
       .then((members) => {
         if (!this.live.has(member)) return
-        member.signal(encode({ type: 'presence', members: members.map((client_id) => ({ client_id })) }))
+        member.signal(encode(presenceFrame(members)))
       })
       .catch((error: unknown) => this.#presenceFailed(error))
   }
@@ -153,4 +158,8 @@ export class RoomChannel extends Channel {
   #recent(): HistoryMessage[] {
     return this.#messages.slice(-this.#options.historyMessages)
   }
+}
+
+function presenceFrame(members: readonly string[]): UnloggedFrame {
+  return { type: 'presence', members: members.map((client_id) => ({ client_id })) }
 }

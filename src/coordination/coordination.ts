@@ -26,6 +26,12 @@ export interface Signals {
 export type PresenceListener = (room: string, member: string, change: 'left' | 'joined') => void
 
 /**
+ * Gets who is in a room, in order of arrival, after what the processes share had lost it: who joined or left meanwhile may
+ * not have been told. Each process is told that has members in the room.
+ */
+export type RefillListener = (room: string, members: readonly string[]) => void
+
+/**
  * What the processes of a deployment share beside the logs: who runs a turn, who is in a room, how many connections an
  * address has, who may ask the model, and how much may be sent. Names are channel keys or addresses.
  */
@@ -44,6 +50,8 @@ export interface Coordination {
   members(room: string): Promise<readonly string[]>
   /** There is one listener, for all rooms. */
   onPresence(listener: PresenceListener): void
+  /** There is one listener, for all rooms. */
+  onRefilled(listener: RefillListener): void
   /** Takes one place of a counter that must not exceed `limit`; answers whether there was one. */
   take(counter: string, limit: number): Promise<boolean>
   /** Gives back a place that was taken. */

@@ -62,6 +62,7 @@ export function createLocalCoordination(clock: Clock, now: () => number = Date.n
     },
     // Here, nobody goes without saying so.
     onPresence() {},
+    onRefilled() {},
     async take(counter, limit) {
       const taken = counters.get(counter) ?? 0
       if (taken >= limit) return false

@@ -62,26 +62,29 @@ return redis.call('DEL', KEYS[1])
  * All that is done to a room, in one step: enters or renews members, lets members go, takes out the expired, tells who is
  * there. Whoever takes a member out is answered so, once; who comes back after that (its process was frozen) is, too.
  *
- * KEYS: members (by expiry), arrivals (the same by order of arrival), gone (taken out, and not come back yet).
- * ARGV: ms for which a member is there, ms for which the keys are kept, ms for which the gone are, until when (by the
- * server's clock) the expired may be taken out, whether to list, how many are entered or renewed, these, those who go.
- * Answers who left, who came back, who is there in order of arrival, and the server's time. A Redis that was frozen finds
- * everybody expired, and an old command before the renewals: that one must not take anybody out.
+ * KEYS: members (by expiry), arrivals (the same by order of arrival), gone (taken out, and not come back yet), refilled
+ * (when a renewal last had to enter somebody: Redis had lost who was there). ARGV: ms for which a member is there, ms for
+ * which the keys are kept, ms for which the gone are, until when (by the server's clock) the expired may be taken out,
+ * whether to list, whether this is a renewal, how many are entered or renewed, these, those who go.
+ * Answers who left, who came back, who is there in order of arrival, the server's time, and when it was refilled or empty.
+ * A Redis that was frozen finds everybody expired, and an old command before the renewals: that one must not take anybody out.
  */
 export const ROOM = timedScript(`
 ${LUA_NOW}
-local members, arrivals, gone = KEYS[1], KEYS[2], KEYS[3]
-local ttl, kept, goneFor, sweepsUntil, lists, count = unpack(ARGV, 1, 6)
+local members, arrivals, gone, refilled = unpack(KEYS)
+local ttl, kept, goneFor, sweepsUntil, lists, renews, count = unpack(ARGV, 1, 7)
 local time = now()
 local left, back, here = {}, {}, {}
-local firstLeaving = 7 + tonumber(count)
-for i = 7, firstLeaving - 1 do
+local firstLeaving = 8 + tonumber(count)
+for i = 8, firstLeaving - 1 do
   redis.call('ZADD', members, time + tonumber(ttl), ARGV[i])
+  local isBack = redis.call('SREM', gone, ARGV[i]) == 1
+  if isBack then back[#back + 1] = ARGV[i] end
   if not redis.call('ZSCORE', arrivals, ARGV[i]) then
     local last = redis.call('ZRANGE', arrivals, -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', arrivals, tonumber(last or 0) + 1, ARGV[i])
+    if renews == '1' and not isBack then redis.call('SET', refilled, string.format('%.0f', time), 'PX', kept) end
   end
-  if redis.call('SREM', gone, ARGV[i]) == 1 then back[#back + 1] = ARGV[i] end
 end
 for i = firstLeaving, #ARGV do
   redis.call('ZREM', members, ARGV[i])
@@ -105,7 +108,7 @@ if lists == '1' then
     if expiry and tonumber(expiry) > time then here[#here + 1] = member end
   end
 end
-return {left, back, here, time}
+return {left, back, here, time, redis.call('GET', refilled) or ''}
 `)
 
 /** Lets members expire at once, so that a process that stays takes them out and tells it. KEYS: members. ARGV: members. */

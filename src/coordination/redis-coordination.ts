@@ -6,7 +6,7 @@ import { type RedisClock, realClock } from '../log/redis-deadline.ts'
 import { watchReach } from '../log/redis-reach.ts'
 import { createSubscriptions } from '../log/redis-subscriptions.ts'
 import { parseRedisUrl } from '../log/redis-url.ts'
-import type { Coordination, PresenceListener } from './coordination.ts'
+import type { Coordination, PresenceListener, RefillListener } from './coordination.ts'
 import { createAsk } from './redis-ask.ts'
 import { createRedisLeases } from './redis-leases.ts'
 import { createRedisPlaces } from './redis-places.ts'
@@ -65,6 +65,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
   const ask = createAsk({ client, clock, reach, timeoutMs })
   const memberMs = Math.ceil(leaseMs * MEMBER_PART)
   let onPresence: PresenceListener = () => {}
+  let onRefilled: RefillListener = () => {}
   const leases = createRedisLeases({ ask, clock, owner, leaseMs })
   const presence = createRedisPresence({
     ask,
@@ -72,6 +73,7 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     memberMs,
     patienceMs: timeoutMs / 2,
     onPresence: (...change) => onPresence(...change),
+    onRefilled: (...found) => onRefilled(...found),
   })
   const places = createRedisPlaces({ ask, clock, owner, aliveMs: memberMs, timeoutMs })
   const queues = new Map<string, RedisQueue>()
@@ -156,6 +158,9 @@ export async function openRedisCoordination(options: RedisCoordinationOptions): 
     members: (room) => whileOpen(() => presence.members(room)),
     onPresence(listener) {
       onPresence = listener
+    },
+    onRefilled(listener) {
+      onRefilled = listener
     },
     take: (counter, limit) => whileOpen(() => places.take(counter, limit)),
     giveBack: (counter) => whileOpen(() => places.giveBack(counter)),
