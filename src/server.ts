@@ -3,7 +3,7 @@ import { type ServerEvent, serverMachine } from '../machines/server.machine.ts'
 import { createInterpretedHost } from './actor/interpreted-host.ts'
 import { createTimerWheel } from './actor/timer-wheel.ts'
 import type { Channels } from './channel/channels.ts'
-import { ChatChannel } from './channel/chat-channel.ts'
+import { runningChats } from './channel/running-chats.ts'
 import { createChatsAndRooms } from './chats-and-rooms.ts'
 import { type Config, ConfigError } from './config.ts'
 import { accept } from './connection/accept.ts'
@@ -81,7 +81,7 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
           queueMicrotask(tellIfDrained)
         },
         interruptTurns() {
-          for (const channel of runningChats()) channel.interrupt()
+          if (running !== undefined) for (const chat of runningChats(running.channels)) chat.interrupt()
         },
         shutDown() {
           shutDown().then(stopped, (error: unknown) => {
@@ -97,13 +97,9 @@ export function createServer(config: Config, parts: ServerParts = {}, role: Serv
 
   const isDraining = () => server.matches('draining') || server.matches('stopped')
 
-  function* runningChats(): Generator<ChatChannel> {
-    for (const channel of running?.channels.all() ?? [])
-      if (channel instanceof ChatChannel && channel.isRunning) yield channel
-  }
-
   function tellIfDrained(): void {
-    if (server.matches('draining') && runningChats().next().done === true) server.send({ type: 'server.drained' })
+    const isIdle = running === undefined || runningChats(running.channels).next().done === true
+    if (server.matches('draining') && isIdle) server.send({ type: 'server.drained' })
   }
 
   async function shutDown(): Promise<void> {

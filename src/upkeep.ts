@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Clock } from './actor/clock.ts'
 import type { Channels } from './channel/channels.ts'
+import { runningChats } from './channel/running-chats.ts'
 import type { Config } from './config.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import { createFailing, type Failing } from './failing.ts'
@@ -76,7 +77,8 @@ interface TakingUp {
 export async function takeUpUnfinished(options: UpkeepOptions, before = createTakingUp(options.logger)): Promise<void> {
   const { logger, log, channels, coordination } = options
   const { looking, reading } = before
-  const unfinished = new Set(await tellingParts(looking, (onFailed) => log.unfinished(onFailed)))
+  const running = Array.from(runningChats(channels), ({ key }) => key)
+  const unfinished = new Set(await tellingParts(looking, (onFailed) => log.unfinished(onFailed, running)))
   const failing = reading.names()
   for (const key of failing) if (!unfinished.has(key)) reading.forget(key)
   await atOnce(AT_ONCE, unfinished, async (key) => {

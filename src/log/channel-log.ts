@@ -134,9 +134,10 @@ export interface ChannelLog {
   follow(key: string, follower: Follower): () => void
   /**
    * The keys of channels with a turn that has no terminal entry. Here and below, without `onFailed` the promise rejects for
-   * a part that failed, after the rest was done.
+   * a part that failed, after the rest was done. With `running`, the channels whose turns this process runs, a log that
+   * processes share may leave out those of which any process said so within the last seconds, or opened a turn.
    */
-  unfinished(onFailed?: OnPartFailed): Promise<readonly string[]>
+  unfinished(onFailed?: OnPartFailed, running?: Iterable<string>): Promise<readonly string[]>
   /**
    * Replaces the chunks of each turn that ended before `endedBefore` (ms since 1970) by one `ai_message` at the offset of
    * the last of them. Positions from the first chunk up to, not including, the last are not honoured afterwards.

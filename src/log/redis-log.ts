@@ -223,7 +223,7 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
       return found === undefined ? undefined : toRecord(key, found)
     },
     follow: feeds.follow,
-    unfinished: (onFailed) => inRound(onFailed, upkeep.unfinished),
+    unfinished: (onFailed, running) => inRound(onFailed, (round) => upkeep.unfinished(round, running)),
     fold: (endedBefore, onFailed) => inRound(onFailed, (round) => upkeep.fold(endedBefore, round)),
     expire: (appendedBefore, keep, onFailed) =>
       inRound(onFailed, (round) => expiry.expire(appendedBefore, keep, round)),

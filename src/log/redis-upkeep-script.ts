@@ -1,19 +1,27 @@
 import { LUA_TTL, script } from './redis-script.ts'
 
-/** Notes a channel in an index, under the server's own time in ms, before a turn of it is opened. */
+/** Notes channels in an index, under the server's own time in ms: before a turn is opened, and while turns run. */
 export const NOTE = script(`
 local now = redis.call('TIME')
-redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+local time = now[1] * 1000 + math.floor(now[2] / 1000)
+for i = 1, #ARGV do redis.call('ZADD', KEYS[1], time, ARGV[i]) end
 return 1
 `)
 
-/** The channels of an index, each with how long ago it was noted, in ms, and its score. */
+/**
+ * The channels of an index that were not noted within the last ms of ARGV, each with how long ago it was noted, in ms, and
+ * its score. One that was noted later than now has its score from a master whose clock was ahead.
+ */
 export const NOTED = script(`
 local now = redis.call('TIME')
 local time = now[1] * 1000 + math.floor(now[2] / 1000)
-local rows = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 local found = {}
-for i = 1, #rows, 2 do found[#found + 1] = {rows[i], time - tonumber(rows[i + 1]), rows[i + 1]} end
+local function find(from, to)
+  local rows = redis.call('ZRANGEBYSCORE', KEYS[1], from, to, 'WITHSCORES')
+  for i = 1, #rows, 2 do found[#found + 1] = {rows[i], time - tonumber(rows[i + 1]), rows[i + 1]} end
+end
+find('-inf', time - tonumber(ARGV[1]))
+find('(' .. time, '+inf')
 return found
 `)
 

@@ -11,13 +11,16 @@ import { EXPIRE, FOLD, KEEP, NOTE, NOTED, TURNS, UNNOTE } from './redis-upkeep-s
  * The indexes beside the channels: which have turns, which have turns to fold, and all of them. They lie elsewhere than the
  * channels, so that nothing changes both at once. Therefore a channel is noted before a turn of it is opened, is looked at
  * whenever an index is read, and leaves the index only when it was found to be done some time after it was last noted.
+ * While its turn runs, it is noted again and again: a turn whose process died is one of which that has not been heard for a
+ * while, and nobody looks at the others.
  */
 export interface RedisUpkeep {
   /** To be awaited before an entry that opens a turn is appended. */
   opening(key: string): Promise<void>
   /** A channel has its first entry. (Where this is lost, Redis forgets the channel all the same, in its time.) */
   created(key: string, time: number): Promise<void>
-  unfinished(round: Round): Promise<readonly string[]>
+  /** See `ChannelLog`: to be called each second while turns run, as `running` is noted. */
+  unfinished(round: Round, running?: Iterable<string>): Promise<readonly string[]>
   fold(endedBefore: number, round: Round): Promise<number>
   expire(
     appendedBefore: number,
@@ -33,6 +36,8 @@ export interface RedisUpkeep {
 const SETTLED_MS = 30_000
 /** Longer than it takes in general: its deadline, after which it is not done any more, comes sooner. */
 const APPENDED_MS = 3_000
+/** For how long after it was noted a channel is not looked at: no longer than a lease, which is to end before it is taken up. */
+const QUIET_MS = 3_000
 const READ_BACK = 256
 /** How many channels of a shard are looked at, and how many changed, at once. */
 const LOOKS = 8
@@ -61,14 +66,25 @@ export function createRedisUpkeep(client: RedisClient, keptMs: number, renewMs: 
   const leave = (index: string, score: string, key: string, ask: AskOf) =>
     ask(index, () => runScript(client, UNNOTE, [index], [key, score]))
 
+  /** Notes channels whose turns run, those of a shard together. */
+  async function noteAll(keys: Iterable<string>, round: Round): Promise<void> {
+    await round.each(
+      LOOKS,
+      Map.groupBy(keys, (key) => indexKey('turns', key)),
+      async ([shard, ofShard], ask) => {
+        await ask(shard, () => runScript(client, NOTE, [shard], ofShard))
+      },
+    )
+  }
+
   /**
-   * Looks at the channels that had turns lately; answers those that have open ones. `isWhole`: at all of them, and enters
-   * those in the index of turns to fold that have such.
+   * Looks at the channels that had turns lately, but not within `quietMs`; answers those that have open ones. `isWhole`: at
+   * all of them, and enters those in the index of turns to fold that have such.
    */
-  async function sweep(isWhole: boolean, round: Round): Promise<string[]> {
+  async function sweep(isWhole: boolean, quietMs: number, round: Round): Promise<string[]> {
     const open: string[] = []
     const found = new Map<string, string>()
-    const read = async (shard: string) => noted.parse(await runScript(client, NOTED, [shard], []))
+    const read = async (shard: string) => noted.parse(await runScript(client, NOTED, [shard], [quietMs]))
     async function look([key, age, score]: z.infer<typeof noted>[number], ask: AskOf): Promise<void> {
       const isSettled = age > SETTLED_MS
       const isDone = !isWhole && !isSettled && done.get(key) === score
@@ -137,9 +153,12 @@ export function createRedisUpkeep(client: RedisClient, keptMs: number, renewMs: 
     async created(key, time) {
       await client.zadd(indexKey('channels', key), time, key)
     },
-    unfinished: (round) => sweep(false, round),
+    async unfinished(round, running) {
+      if (running !== undefined) await noteAll(running, round)
+      return sweep(false, running === undefined ? 0 : QUIET_MS, round)
+    },
     async fold(endedBefore, round) {
-      await sweep(true, round)
+      await sweep(true, 0, round)
       let folded = 0
       const fold = async (scored: Scored, ask: AskOf) => {
         const count = await foldChannel(scored, endedBefore, ask)

@@ -128,6 +128,31 @@ describe('one damaged channel', () => {
     expect(told.parts()).toEqual([shard])
   })
 
+  test('C14 what runs, or was begun a moment ago, is looked at by no process; what nobody has said to run for a while is', async () => {
+    const other = await open(redis.url)
+    for (const key of KEYS) await tell(log, key, turn.user)
+    const notes = () => Promise.all(KEYS.map((key) => redis.call('zscore', indexKey('turns', key), key)))
+    const noteAgo = (ms: number) =>
+      Promise.all(KEYS.map((key) => redis.call('zadd', indexKey('turns', key), Date.now() - ms, key)))
+    // Begun: its lease may be on the way.
+    for (const one of [log, other]) expect(await one.unfinished(undefined, [])).toEqual([])
+    await noteAgo(2_000)
+    expect(await other.unfinished(undefined, [])).toEqual([])
+    // It runs for long, and its process says so.
+    await noteAgo(3_500)
+    const before = await notes()
+    const [dead = '', ...running] = KEYS
+    expect(await log.unfinished(undefined, running)).toEqual([dead])
+    expect((await notes()).filter((note, at) => Number(note) > Number(before[at]))).toHaveLength(running.length)
+    for (const one of [log, other]) expect(await one.unfinished(undefined, [])).toEqual([dead])
+    // It says nothing any more.
+    await noteAgo(3_500)
+    expect([...(await other.unfinished(undefined, []))].sort()).toEqual([...KEYS].sort())
+    // The clock of a new master is behind that of the one which noted them.
+    await noteAgo(-60_000)
+    expect([...(await other.unfinished(undefined, []))].sort()).toEqual([...KEYS].sort())
+  })
+
   test('channels whose turns are done are looked at again when they have new ones, and not before they settle', async () => {
     const calls = async () => Number(/evalsha:calls=(\d+)/.exec(String(await redis.call('info', 'commandstats')))?.[1])
     const looks = async () => {

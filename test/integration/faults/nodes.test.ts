@@ -1,8 +1,8 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { keysOf } from '../../../src/log/redis-keys.ts'
+import { indexKey, keysOf } from '../../../src/log/redis-keys.ts'
 import { ended, say } from '../../support/chat-server.ts'
 import { connect, textsOf } from '../../support/client.ts'
-import { startRedis } from '../../support/redis.ts'
+import { startRedis, until } from '../../support/redis.ts'
 import { startRedisProxy } from '../../support/redis-proxy.ts'
 import { spawnServer } from '../../support/server.ts'
 import { startUpstream } from '../../support/upstream.ts'
@@ -62,6 +62,23 @@ test('C14 a node is killed before the first chunk: the other one runs the turn a
   expect(await ended(later, turn)).toMatchObject({ outcome: 'completed' })
   expect(textsOf(later.frames).get(turn)).toBe('after all')
   expect(upstream.requests).toHaveLength(2)
+})
+
+test('C14 while a turn runs, its node says so again and again, and no other takes it up', async () => {
+  const { upstream, redis, a, b } = await startNodes()
+  const client = await connect(`${a.url}/ai-chat/one`)
+  const answer = upstream.hold()
+  const turn = await say(client, 'hello')
+  await answer.requested
+  const index = indexKey('turns', 'ai-chat/one')
+  for (let time = 0; time < 3; time++) {
+    const noted = Number(await redis.call('zscore', index, 'ai-chat/one'))
+    await until(async () => Number(await redis.call('zscore', index, 'ai-chat/one')) > noted)
+  }
+  answer.say('after a while')
+  answer.finish()
+  expect(await ended(client, turn)).toMatchObject({ outcome: 'completed' })
+  expect([...a.lines, ...b.lines].filter((line) => line.includes('taking up'))).toEqual([])
 })
 
 test('C14 a node that is frozen beyond its lease and woken writes nothing more, and asks the model nothing', async () => {
