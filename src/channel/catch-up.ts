@@ -55,13 +55,14 @@ export async function catchUp(
     } else if (reader.epoch === channel.epoch && reader.offset >= channel.head) {
       return 'caughtUp'
     } else {
+      const { head } = channel
       const page = await readAfter(channel, reader)
       if (!isWanted()) return 'left'
       if (!page.honoured) reader.begin(channel.epoch)
       // Another epoch came while it was read: under that one it may be another page.
       else if (page.head.epoch !== channel.epoch) continue
       // The log has lost its end, and nobody has found out yet.
-      else if (page.records.length === 0 && reader.offset < channel.head) {
+      else if (page.records.length === 0 && reader.offset < head && reader.epoch === channel.epoch) {
         if (!channel.isReading) channel.reset(page.head)
       } else {
         if (reader.epoch !== channel.epoch) reader.goOn(channel.epoch)
@@ -76,8 +77,9 @@ export async function catchUp(
  * has changed once more. Rejects with LogError.
  */
 export async function readAfter(channel: Channel, position: Position): Promise<ReadResult> {
+  const { epoch } = channel
   const page = await channel.read(position)
-  if (page.honoured) await keepUp(channel, page.head)
+  if (page.honoured) await keepUp(channel, epoch, page.head)
   else await channel.whenRead()
   return page
 }

@@ -7,7 +7,7 @@ import type { Position } from '../protocol/position.ts'
 import type { UnloggedFrame } from '../protocol/server-frame.ts'
 import { createAwaitedOffsets } from './awaited-offsets.ts'
 import { type ChannelParts, LOAD_PAGE, PAGE } from './channel-parts.ts'
-import { keepUp } from './keep-up.ts'
+import { headOf } from './keep-up.ts'
 import { type Member, producerOf, type WritingFrame } from './member.ts'
 import { newId } from './new-id.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -88,11 +88,13 @@ export abstract class Channel implements Follower {
       if (!page.honoured || page.head.epoch !== epoch) return this.load(false, proposed)
       if (this.#isRead) records.push(...page.records)
       else for (const record of page.records) this.#take(record)
-      offset = page.records.at(-1)?.offset ?? offset
+      // What has been taken out of its end, such as a damaged record by an operator, is passed over.
+      offset = page.records.at(-1)?.offset ?? page.head.offset
       more = page.records.length > 0 && offset < page.head.offset
     }
     if (this.#isRead) this.#beginAt(epoch)
     for (const record of records) this.#take(record)
+    if (offset > this.head) this.#reach(offset)
     const early = this.#early
     this.#early = undefined
     for (const record of early) this.record(record)
@@ -132,10 +134,8 @@ export abstract class Channel implements Follower {
 
   /** Resolves when all that the log has now is folded. Rejects with LogError. */
   async readToHead(): Promise<void> {
-    let head = await this.log.head(this.key)
-    for (; head.epoch !== undefined && head.epoch !== this.epoch; head = await this.log.head(this.key))
-      await keepUp(this, head)
-    if (head.offset > this.head) await this.#awaited.until(head.offset)
+    const offset = await headOf(this, this.log)
+    if (offset > this.head) await this.#awaited.until(offset)
   }
 
   unload(): void {
@@ -167,8 +167,7 @@ export abstract class Channel implements Follower {
       },
       (error: unknown) => {
         if (reading !== this.#reading) return
-        // The members' connections are closed, and come back to a channel that is read anew; one that is kept,
-        // because a turn runs in it, tries again.
+        // The members' connections are closed, and come back; a channel that is kept because a turn runs in it tries again.
         for (const member of this.members) member.fail(error)
         if (this.#unfollow !== undefined) this.#again = this.#clock.setTimeout(() => this.reset(head), REREAD_MS)
       },
@@ -177,19 +176,18 @@ export abstract class Channel implements Follower {
 
   #take(record: LogRecord): void {
     this.fold(record)
-    this.head = record.offset
-    this.#awaited.reached(record.offset)
+    this.#reach(record.offset)
+  }
+
+  #reach(offset: number): void {
+    this.head = offset
+    this.#awaited.reached(offset)
   }
 
   /** Rejects with LogError; a plugged-in log that throws instead is taken to reject. */
   async append(entry: Entry, producer: string, sequence: number | string, condition: AppendCondition = {}) {
-    return this.log.append(this.key, entry, {
-      producer,
-      sequence,
-      ...condition,
-      seenHead: this.head,
-      epoch: this.epoch,
-    })
+    const { head: seenHead, epoch } = this
+    return this.log.append(this.key, entry, { producer, sequence, ...condition, seenHead, epoch })
   }
 
   /** Answers the frame that was stored under a client's id the first time; false where there is none. SPEC.md C7. */
@@ -197,8 +195,7 @@ export abstract class Channel implements Follower {
     if (id === undefined) return false
     const stored = await this.log.find(this.key, producerOf(member), id)
     if (stored === undefined) return false
-    const { text, offset } = stored
-    member.acknowledge({ epoch: this.epoch, offset }, encodeEntry(text, offset))
+    member.acknowledge({ epoch: this.epoch, offset: stored.offset }, encodeEntry(stored.text, stored.offset))
     return true
   }
 

@@ -66,8 +66,9 @@ export class ChatChannel extends Channel implements ChatOfTurns, ChatOfStops {
     const display = displayOf(this.state)
     for (const member of this.members) member.turnIs(display)
     this.#turns.forgetLost(this.#before)
-    // It may be as large as what has taken its place.
+    // The state may be as large as what has taken its place, and the turn have gone on in what was read.
     this.#before = this.state
+    this.#stalled = undefined
     this.#turns.advance()
   }
 

@@ -37,8 +37,8 @@ export function createChatStops(chat: ChatOfStops, line: FrameLine, clock: Clock
   let lastAsked: string | undefined
   /** Stops in the line. */
   let inLine = 0
-  /** Turns whose stop could not be written yet. */
-  const unsaved = new Set<string>()
+  /** Turns whose stop could not be written yet, and whether that has been told. */
+  const unsaved = new Map<string, boolean>()
   let timer: Timer | undefined
   let hasEnded = false
 
@@ -50,14 +50,14 @@ export function createChatStops(chat: ChatOfStops, line: FrameLine, clock: Clock
     await chat.append({ type: 'stop', turn_id }, `stop:${turn_id}`, 'stop')
   }
 
-  function keep(turn_id: string): void {
-    unsaved.add(turn_id)
+  function keep(turn_id: string, isTold: boolean): void {
+    unsaved.set(turn_id, isTold || unsaved.get(turn_id) === true)
     if (timer === undefined) tryLater()
   }
 
   function tryLater(): void {
     timer = clock.setTimeout(() => {
-      void Promise.all([...unsaved].map(tryAgain)).then(() => {
+      void Promise.all(Array.from(unsaved.keys(), tryAgain)).then(() => {
         timer = undefined
         if (hasEnded) return
         if (unsaved.size > 0) tryLater()
@@ -72,8 +72,11 @@ export function createChatStops(chat: ChatOfStops, line: FrameLine, clock: Clock
       // It may have ended by itself, or another's stop came through.
       if (chat.state.open.get(turn_id)?.isStopWanted === false) await write(turn_id)
     } catch (error) {
-      // Where it was tried before, that was told.
-      if (!isClosed(error)) return
+      if (!isClosed(error)) {
+        if (unsaved.get(turn_id) === false) chat.stopIsUnsaved(turn_id, error)
+        unsaved.set(turn_id, true)
+        return
+      }
     }
     unsaved.delete(turn_id)
   }
@@ -99,7 +102,7 @@ export function createChatStops(chat: ChatOfStops, line: FrameLine, clock: Clock
           lastAsked = undefined
           target ??= turnOf(turn_id)
           if (target === undefined || isClosed(error) || unsaved.has(target) || !chat.state.open.has(target)) return
-          keep(target)
+          keep(target, true)
           chat.stopIsUnsaved(target, error)
         },
       }
@@ -109,7 +112,7 @@ export function createChatStops(chat: ChatOfStops, line: FrameLine, clock: Clock
       inLine--
       lastAsked = undefined
       target = turnOf(turn_id)
-      if (target !== undefined) keep(target)
+      if (target !== undefined) keep(target, false)
     },
     followed() {
       lastAsked = undefined

@@ -14,7 +14,8 @@ const BATCH = 16
  *
  * Where another server wrote last, the channel gets its new epoch now, as an append would give it: who reads on must not be
  * told an epoch that others may know more of. So it does where a follower of this deployment had got the position (`seen` is
- * 1; a client's position proves nothing) and the head is below it. In a full Redis, which takes no writes, the epoch waits.
+ * 1; a client's position proves nothing) and the head is below it. Where Redis takes no writes (it is full, lacks replicas or
+ * could not save), the epoch waits.
  * Answers `unsettled` where replicas must confirm, and what another server wrote last has not been confirmed since.
  */
 export const READ = script(`
@@ -34,8 +35,9 @@ if isMoved or (seen == '1' and epoch == known[1] and after > head) then
   local done = redis.pcall('HSET', meta, 'epoch', fresh, 'before', before, 'store', current)
   if type(done) ~= 'table' then
     known[1], known[5] = fresh, before
-  elseif not string.find(done.err, '^OOM') then
-    return done
+  else
+    local why = string.match(done.err, '^%u+')
+    if why ~= 'OOM' and why ~= 'NOREPLICAS' and why ~= 'MISCONF' then return done end
   end
 end
 local upTo = epoch == known[1] and shown or math.min(shown, goesOnFrom(known[5], epoch) or 0)

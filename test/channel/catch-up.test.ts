@@ -180,6 +180,10 @@ async function openMovedChannel() {
   const upTo: Record<string, number> = { [first]: 2 }
   /** Called after a read has been answered, or a head, and before that is known. */
   let meanwhile = () => {}
+  let isEmpty = false
+  const empty = () => {
+    isEmpty = true
+  }
   const move = (next: string) => {
     epoch = next
     if (next === 'e3') Object.assign(upTo, { [first]: 1, e2: 1 })
@@ -187,11 +191,13 @@ async function openMovedChannel() {
   const moved: ChannelLog = {
     ...log,
     async head(key) {
+      if (isEmpty) return { epoch: undefined, offset: 0 }
       const head = { ...(await log.head(key)), epoch }
       meanwhile()
       return head
     },
     async read(key, after, limit) {
+      if (isEmpty) return { honoured: false, head: { epoch: undefined, offset: 0 } }
       const head = { ...(await log.head(key)), epoch }
       if (after.epoch !== epoch && after.offset > (upTo[after.epoch] ?? 0)) return { honoured: false, head }
       const page = await log.read(key, { epoch: first, offset: after.offset }, limit)
@@ -202,7 +208,7 @@ async function openMovedChannel() {
   const clock = createFakeClock()
   const follower = new BareChannel({ log: moved, coordination: createLocalCoordination(clock), clock }, 'chat/one')
   await follower.load(false)
-  return { channel: follower, first, move, onRead: (then: () => void) => (meanwhile = then) }
+  return { channel: follower, first, move, empty, onRead: (then: () => void) => (meanwhile = then) }
 }
 
 test('G8 a log that goes on under another epoch: who holds no more than it has is told so, and reads on', async () => {
@@ -216,6 +222,38 @@ test('G8 a log that goes on under another epoch: who holds no more than it has i
   expect([held.wentOn, held.begun, contents(held)]).toEqual([['e2'], [], ['c', 'd']])
   expect([lost.wentOn, lost.begun, contents(lost)]).toEqual([[], ['e2'], ['one', 'two', 'three']])
   for (const reader of [held, lost]) expect(reader).toMatchObject({ epoch: 'e2', offset: 4 })
+})
+
+test('G8 a log that is lost while one reads of its next epoch: that epoch is not taken up again', async () => {
+  const { channel, first, move, empty, onRead } = await openMovedChannel()
+  const reader = resumed(channel, 2)
+  move('e2')
+  channel.reset({ epoch: 'e2', offset: 4 })
+  onRead(() => {
+    onRead(() => {})
+    empty()
+    channel.reset({ epoch: undefined, offset: 0 })
+  })
+  expect(await catchUp(channel, reader, wanted)).toBe('caughtUp')
+  expect([first, 'e2']).not.toContain(channel.epoch)
+  expect(channel.head).toBe(0)
+})
+
+test('a record was taken out at the end of a log: it is read to its end all the same', async () => {
+  const { channel, log } = await openChannel(['a', 'b', 'c'].map(message))
+  const without: ChannelLog = {
+    ...log,
+    async read(key, after, limit) {
+      const page = await log.read(key, after, limit)
+      return page.honoured ? { ...page, records: page.records.filter(({ offset }) => offset < 3) } : page
+    },
+  }
+  const clock = createFakeClock()
+  const parts = { log: without, coordination: createLocalCoordination(clock), clock }
+  const follower = new BareChannel(parts, 'chat/one')
+  await follower.load(false)
+  expect(follower).toMatchObject({ epoch: channel.epoch, head: 3 })
+  await follower.readToHead()
 })
 
 test('G8 a log that has lost its end without a word: nobody reads it in vain', async () => {

@@ -129,3 +129,21 @@ test('C6 nothing is left of a stop whose turn is over, nor where the log or the 
   await settled()
   expect(tried).toHaveLength(before)
 })
+
+test('C6 a stop for which the line has no place, and which the log does not take either, is told', async () => {
+  const { clock, line, stops, log, told, tried } = createStops()
+  const first = Promise.withResolvers<void>()
+  const frame = (run: () => Promise<void>) => ({ length: () => 1, run, failed() {} })
+  line.add(frame(() => first.promise))
+  while (line.add(frame(async () => {})));
+  log.append = AWAY
+  stops.stop('t1')
+  expect(told).toEqual([])
+  for (let n = 0; n < 3; n++) {
+    clock.advance(RETRY_MS)
+    await settled()
+  }
+  expect(tried.length).toBeGreaterThan(1)
+  expect(told).toEqual(['unsaved t1'])
+  first.resolve()
+})

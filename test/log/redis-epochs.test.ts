@@ -209,6 +209,22 @@ test('G8 whoever reads a log has its followers told of its epoch first, and late
   expect(heard.faults).toEqual([])
 })
 
+test.each([
+  ['is full', 'maxmemory', '1'],
+  ['lacks the replicas that it wants', 'min-replicas-to-write', '1'],
+])('G8 a successor that %s, and takes no writes, is read all the same', async (_why, setting, value) => {
+  const { redis, log } = await deploy(0)
+  await sayAll(log, ['one', 'two'])
+  await takeOver(redis, 2)
+  const [, before] = (await redis.call('config', 'get', setting)) as [string, string]
+  await redis.call('config', 'set', setting, value)
+  expect(await contentsOf(log, KEY)).toEqual(['one', 'two'])
+  expect(await isHeld(log, 'e1', 2)).toBe(true)
+  await redis.call('config', 'set', setting, before)
+  expect((await log.head(KEY)).epoch).not.toBe('e1')
+  expect(await isHeld(log, 'e1', 2)).toBe(true)
+})
+
 test('what a failover left is read when replicas have confirmed it, not before, and all of it', async () => {
   const redis = await start()
   const replica = await start(['--replicaof', '127.0.0.1', `${redis.port}`])
