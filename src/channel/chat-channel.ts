@@ -225,7 +225,7 @@ export class ChatChannel extends Channel implements ChatOfTurns, ChatOfStops {
   }
 
   tellNotBegun(turn_id: string): void {
-    if (this.#stalled !== turn_id) this.#tellStalled(turn_id)
+    if (this.#stalled !== turn_id && this.state.open.has(turn_id)) this.#tellStalled(turn_id)
   }
 
   unreachable(): void {
