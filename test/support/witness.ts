@@ -107,7 +107,8 @@ export function createWitness(): Witness {
         turns.set(message.turn_id, { text: message.content, reasoning: undefined, outcome: message.outcome })
       }
     }
-    if (turn_id === undefined) return undefined
+    // Signals come beside the log: one may tell of a turn that went with it. SPEC.md G9.
+    if (turn_id === undefined || frame.type === 'error' || frame.type === 'queued') return undefined
     const turn = turnOf(turn_id)
     const content = String(frame.content ?? '')
     switch (frame.type) {
