@@ -60,6 +60,8 @@ export function createOutages(logger: Logger, clock: { now(): number }, failed: 
       failedAt.set(reason, clock.now())
     },
     worked() {
+      // Asked with each frame that is written.
+      if (failedAt.size === 0) return
       for (const [reason, at] of failedAt) {
         if (clock.now() - at < QUIET_MS) continue
         failedAt.delete(reason)

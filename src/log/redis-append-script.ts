@@ -10,9 +10,9 @@ import { LUA_COUNTED, LUA_EPOCHS, LUA_STORE, LUA_TTL, script, timedScript } from
  *
  * The epoch is the channel's own, but a new one where another server (or another life of this one) wrote last, as it may lack
  * what that one had shown: positions up to the head that it has are honoured on, and those above are not, whatever is
- * written there now. A new one, too, where the stream is gone, or a writer has seen more of it than there is: from these nothing
- * goes on. Where replicas confirm what is shown, what the other server had not shown yet is
- * `unsettled`: readers wait until it is confirmed anew.
+ * written there now. A new one, too, where the stream is gone, or a writer has seen more of it than there is: from these
+ * nothing goes on. Where replicas confirm what is shown, what the other server had not shown yet is `unsettled`: readers
+ * wait until it is confirmed anew.
  *
  * Where replicas confirm, each answer about what stands in the log comes with a write, if only of what is there: since 7.2,
  * Redis takes WAIT after a script that wrote nothing for one about the connection's last write, which may be none.
@@ -139,7 +139,7 @@ local known = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'store', 'before')
 local epoch, head, current = known[1], tonumber(known[2]), store()
 if not epoch then return {'', 0} end
 if known[3] ~= current then
-  local before = endAt(known[4], epoch, head)
+  local before = endAt(known[4], epoch, redis.call('EXISTS', KEYS[2]) == 1 and head or 0)
   epoch = ARGV[1]
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'before', before, 'unsettled', known[2])
 end

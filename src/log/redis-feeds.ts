@@ -1,6 +1,6 @@
 import { type Follower, type Head, LogError, type LogRecord, type ReadLimit } from './channel-log.ts'
 import { createFollowers } from './followers.ts'
-import { parseEntry } from './parse-entry.ts'
+import { parseEntry, recordOf } from './parse-entry.ts'
 import type { RedisPage, RedisRecord } from './redis-store.ts'
 
 /** What of a record is known where an offset is heard of: none for a wake-up that did not carry it. */
@@ -19,6 +19,8 @@ export interface Feeds {
   heard(key: string, epoch: string, offset: number, record: Heard | undefined): void
   /** How far the followers of a channel have been told; undefined where it is not followed. */
   placeOf(key: string): Head | undefined
+  /** The same under one epoch, without an object for each append; 0 where they are not told of that one. */
+  toldUnder(key: string, epoch: string): number
   /** The head of a channel as it was after a moment at which its followers were at `place`. */
   compared(key: string, head: Head, place: Head): void
   /**
@@ -189,15 +191,18 @@ export function createFeeds({ read, inOrder, subscribe, unsubscribe, quiet, onBa
     },
     heard(key, epoch, offset, record) {
       const feed = feeds.get(key)
-      if (feed === undefined) return
-      // A late word from before the epoch changed.
-      if (feed.replaced.includes(epoch)) return
+      // A late word from before the epoch changed tells nothing.
+      if (feed === undefined || feed.replaced.includes(epoch)) return
       const isTold = offer(key, feed, epoch, offset, () => recordOf(offset, record))
       if (!isTold && feed.isKnown) fill(key, feed).catch(ignore)
     },
     placeOf(key) {
       const feed = feeds.get(key)
       return feed === undefined ? undefined : { epoch: feed.epoch, offset: feed.offset }
+    },
+    toldUnder(key, epoch) {
+      const feed = feeds.get(key)
+      return feed?.epoch === epoch ? feed.offset : 0
     },
     compared(key, head, place) {
       const feed = feeds.get(key)
@@ -237,11 +242,6 @@ const NEW_FEED: Feed = {
   proposed: undefined,
   filling: undefined,
   isToFillAgain: false,
-}
-
-function recordOf(offset: number, heard: Heard | undefined): LogRecord | undefined {
-  const entry = heard === undefined ? undefined : parseEntry(heard.text)
-  return heard === undefined || entry === undefined ? undefined : { offset, entry, text: heard.text, time: heard.time }
 }
 
 /** A read that failed is repeated when the heads are next compared. */

@@ -178,9 +178,8 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
           if (n > 1) retries += 1
           if (opens > 0) await upkeep.opening(key)
           // What its followers were told meanwhile counts as seen by the writer: a log without it is another one.
-          const place = feeds.placeOf(key)
-          const isBehind = place?.epoch === options.epoch && place.offset > options.seenHead
-          const writer = isBehind ? { ...options, seenHead: place.offset } : options
+          const told = feeds.toldUnder(key, options.epoch)
+          const writer = told > options.seenHead ? { ...options, seenHead: told } : options
           const append = { text, time, opens, ends, nonce, writer }
           const { epoch, offset, outcome } = await store.append(key, append, deadline - clock.now())
           await feeds.wrote(key, epoch, isOwn(outcome) ? { offset, entry, text, time } : offset)

@@ -166,6 +166,15 @@ test('G8 entries that are gone although no other server took over: nobody goes o
   expect(await contentsOf(log, KEY)).toEqual(['one', 'two'])
 })
 
+test('G5 REDIS_WAIT_REPLICAS=1: the stream is gone, and another server is read: nobody goes on from what stood in it', async () => {
+  const { redis, log } = await deploy(1)
+  await sayAll(log, ['one', 'two'])
+  await takeOver(redis, 2)
+  await redis.call('del', keys.log)
+  expect((await log.head(KEY)).epoch).not.toBe('e1')
+  expect(await isHeld(log, 'e1', 1)).toBe(false)
+})
+
 test.each(['this server', 'another server'])(
   'G5 G8 the stream is gone, and %s writes: nobody goes on from what stood in it',
   async (who) => {
